@@ -1,0 +1,158 @@
+/** A tail that keeps its word: each record after its start once and in order, or a gap; holes are filled from the log. */
+import { compareOffsets, laterOffset, type GapReason, type Offset } from '@sse-channels/protocol';
+import type { Backplane, EventRecord, Tail, TopicFilter } from './backplane.js';
+
+/** Records read at a time while catching up. */
+const PAGE_LIMIT = 256;
+/** First and longest wait before a read that failed, or that did not yet show an announced record, is tried again. */
+const RETRY_MS = 50;
+const MAX_RETRY_MS = 2_000;
+/** How long an announced record may stay out of the log's sight before it counts as lost by the engine. */
+const STALE_MS = 5_000;
+
+/** What a continuous tail calls. */
+export interface ContinuousTailListener {
+  /** The next record. */
+  onRecord(record: EventRecord): void;
+  /** Records up to `from` may be missing. */
+  onGap(reason: GapReason, from: Offset): void;
+  /** A read failed; it is tried again. */
+  onError(error: unknown): void;
+  /** The records handed over so far reach the live position. */
+  onLive?(): void;
+}
+
+/**
+ * Follows a topic or a filter. Whole is told by `prev`: a record is next exactly if its `prev` is not after the last offset
+ * handed over. Anything else is a hole, and the log is read until it reaches what the tail announced; meanwhile the tail's
+ * records are not kept, since the log has them.
+ */
+export class ContinuousTail {
+  #head: Offset = '';
+  #tail: Tail | undefined;
+  #announced: Offset | undefined;
+  #filling = true;
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  constructor(
+    private readonly backplane: Backplane,
+    private readonly filter: TopicFilter,
+    private readonly listener: ContinuousTailListener,
+  ) {}
+
+  /**
+   * Starts; resolves when the tail is attached.
+   * @param after follow from this offset on: undefined is from now, null from the earliest record
+   */
+  async open(after?: Offset | null): Promise<void> {
+    const tail = await this.backplane.tail(
+      this.filter,
+      (record) => this.#arrived(record),
+      () => this.#suspect(),
+    );
+    if (this.#ended) return tail.end();
+    this.#tail = tail;
+    const position = tail.position;
+    if (after === undefined) {
+      this.#head = position;
+      // What arrived while attaching lies after the position, or precedes it and is not wanted.
+      if (this.#announced !== undefined && compareOffsets(this.#announced, position) > 0) void this.#fill(position);
+      else this.#filling = false;
+      return;
+    }
+    if (after !== null) this.#head = after;
+    this.#announced = this.#announced === undefined ? position : laterOffset(this.#announced, position);
+    void this.#fill(after);
+  }
+
+  /** Every record up to this offset of the log space has been handed over. */
+  get position(): Offset {
+    return this.#filling || this.#tail === undefined ? this.#head : laterOffset(this.#head, this.#tail.position);
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#tail?.end();
+    this.#wake?.();
+  }
+
+  #arrived(record: EventRecord): void {
+    if (this.#ended) return;
+    if (this.#filling) {
+      this.#announced = this.#announced === undefined ? record.offset : laterOffset(this.#announced, record.offset);
+      return;
+    }
+    if (compareOffsets(record.offset, this.#head) <= 0) return;
+    if (record.prev !== null && compareOffsets(record.prev, this.#head) > 0) {
+      this.#announced = record.offset;
+      void this.#fill(this.#head);
+      return;
+    }
+    this.#deliver(record);
+  }
+
+  #suspect(): void {
+    if (!this.#ended && !this.#filling) void this.#fill(this.#head);
+  }
+
+  #deliver(record: EventRecord): void {
+    this.#head = record.offset;
+    this.listener.onRecord(record);
+  }
+
+  async #fill(start: Offset | null): Promise<void> {
+    this.#filling = true;
+    let after = start;
+    let retryMs = RETRY_MS;
+    let staleSince: number | undefined;
+    while (!this.#ended) {
+      let page;
+      try {
+        page = await this.backplane.read(this.filter, after, PAGE_LIMIT);
+      } catch (error) {
+        if (this.#ended) return;
+        this.listener.onError(error);
+        await this.#pause(retryMs);
+        retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
+        continue;
+      }
+      if (this.#ended) return;
+      if (after === null) this.#head = page.from;
+      if (!page.intact) {
+        this.#head = page.from;
+        this.listener.onGap(page.reason ?? 'reset', page.from);
+      }
+      for (const record of page.records) {
+        this.#deliver(record);
+        if (this.#ended) return;
+      }
+      if (!page.more) this.#head = laterOffset(this.#head, page.head);
+      after = this.#head;
+      if (page.more) continue;
+      if (this.#announced === undefined || compareOffsets(this.#announced, this.#head) <= 0) break;
+      // A replica may answer before it has what the tail announced.
+      staleSince ??= Date.now();
+      if (Date.now() - staleSince >= STALE_MS) {
+        this.#head = this.#announced;
+        this.listener.onGap('rewound', this.#head);
+        break;
+      }
+      await this.#pause(RETRY_MS);
+    }
+    if (this.#ended) return;
+    this.#announced = undefined;
+    this.#filling = false;
+    this.listener.onLive?.();
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

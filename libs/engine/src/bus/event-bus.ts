@@ -1,0 +1,211 @@
+/** The bus: where application code publishes events and listens to them. */
+import {
+  eventNameOf,
+  formatCursor,
+  parseCursor,
+  SseChannelsError,
+  Topic,
+  type Channel,
+  type Cursor,
+  type EventInput,
+  type EventInstance,
+  type EventType,
+  type GapReason,
+  type Offset,
+} from '@sse-channels/protocol';
+import type { Subscriber } from 'rxjs';
+import type { Backplane, Draft } from '../backplane/backplane.js';
+import type { ChannelRegistry } from '../channel/channel-registry.js';
+import { unpackInstance, type EventCodec } from '../codec/event-codec.js';
+import type { Observer } from '../observer/observer.js';
+import type { History } from './delivery.js';
+import { deliver, EventStream, type EventStreamSource } from './event-stream.js';
+
+/** The most events that one `topic.read()` answers. */
+const MAX_READ = 10_000;
+
+/** What a bus is made of. */
+export interface EventBusParts {
+  readonly backplane: Backplane;
+  readonly codec: EventCodec;
+  readonly channels: ChannelRegistry;
+  readonly observer: Observer;
+}
+
+/** Publishes and listens, on every topic and from every node. */
+export class EventBus {
+  readonly #parts: EventBusParts;
+  readonly #open = new Set<Subscriber<never>>();
+  /** Topics with an event whose validator is still at work: what comes later waits behind it. */
+  readonly #busy = new Map<string, Promise<unknown>>();
+
+  constructor(parts: EventBusParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Publishes one event: validates it once, appends it to the topic's log, and thereby sends it to every listener and
+   * connection on every node. Events of one topic keep the order of the calls.
+   * @param type the event's class or definition, with `data`; or alone an instance: of the class, or `definition.of(data)`
+   * @returns the record's cursor, when the log has it
+   * @throws rejects with EventValidationError listing every failed property; SseChannelsError `EVENT_NOT_DECLARED`,
+   * `EVENT_NOT_SERIALIZABLE`, `CLOSED`; or the backplane's error
+   */
+  publish<E extends EventType, T extends E>(topic: Topic<string, E>, type: T, data: EventInput<T>): Promise<Cursor>;
+  publish<E extends EventType>(topic: Topic<string, E>, event: EventInstance<E>): Promise<Cursor>;
+  async publish(topic: Topic, ...event: [unknown] | [EventType, unknown]): Promise<Cursor> {
+    return this.#inTurn(topic, this.#encode(topic, event), (draft) => this.#append(topic, draft));
+  }
+
+  /**
+   * Publishes several events of one topic in their order. All are validated before the first is appended: when one is not
+   * valid, none is sent.
+   * @returns their cursors
+   * @throws as `publish`
+   */
+  async publishMany<E extends EventType>(
+    topic: Topic<string, E>,
+    events: ReadonlyArray<EventInstance<E>>,
+  ): Promise<Cursor[]> {
+    const drafts = events.map((event) => this.#encode(topic, [event]));
+    const encoded = drafts.some((draft) => draft instanceof Promise) ? Promise.all(drafts) : (drafts as Draft[]);
+    return this.#inTurn(topic, encoded, (all) => Promise.all(all.map((draft) => this.#append(topic, draft))));
+  }
+
+  /** Events of a channel or a topic as they are published, on any node: an Observable of `{ topic, name, event, cursor }`. */
+  stream<Pattern extends string, E extends EventType>(
+    of: Channel<Pattern, E> | Topic<Pattern, E>,
+  ): EventStream<E, Pattern> {
+    this.#parts.channels.register(of instanceof Topic ? of.channel : of);
+    return new EventStream(this.#source(), of);
+  }
+
+  /** A topic to work with: it publishes, streams and reads by itself, and is a topic everywhere a topic is taken. */
+  topic<Pattern extends string, E extends EventType>(topic: Topic<Pattern, E>): BusTopic<Pattern, E> {
+    return new BusTopic(this, topic);
+  }
+
+  /** @internal the history of a topic; applications use `bus.topic(topic).read()` */
+  async read<Pattern extends string, E extends EventType>(
+    topic: Topic<Pattern, E>,
+    { after, limit = 100 }: ReadOptions = {},
+  ): Promise<History<E, Pattern>> {
+    if (!Number.isSafeInteger(limit) || limit < 1 || limit > MAX_READ) {
+      throw new SseChannelsError(
+        'INVALID_OPTION',
+        `read: limit must be a whole number from 1 to ${MAX_READ}, not ${String(limit)}.`,
+      );
+    }
+    const { backplane, codec, channels } = this.#parts;
+    channels.register(topic.channel);
+    let start: Offset | null = null;
+    let gap: GapReason | null = null;
+    if (after != null) {
+      const parts = parseCursor(after);
+      if (parts?.epoch === backplane.epoch) start = parts.offset;
+      else gap = parts === null ? 'invalid' : 'reset';
+    }
+    const page = await backplane.read(topic.name, start, limit);
+    const cursorAt = (offset: Offset): Cursor => formatCursor(backplane.epoch, offset);
+    return {
+      events: page.records.flatMap((record) => deliver(topic, codec, record, cursorAt(record.offset)) ?? []),
+      more: page.more,
+      cursor: cursorAt(page.more ? (page.records.at(-1)?.offset ?? page.from) : page.head),
+      gap: page.reason ?? gap,
+    };
+  }
+
+  /** Completes all streams; the backplane is closed by whoever made it. */
+  close(): void {
+    for (const subscriber of this.#open) subscriber.complete();
+  }
+
+  #source(): EventStreamSource {
+    return { ...this.#parts, open: this.#open };
+  }
+
+  #encode(topic: Topic, event: [unknown] | [EventType, unknown]): Draft | Promise<Draft> {
+    if (!(topic instanceof Topic)) {
+      throw new SseChannelsError(
+        'INVALID_TOPIC_PARAMETER',
+        'publish needs a topic; make one with channel.topic({ … }).',
+      );
+    }
+    this.#parts.channels.register(topic.channel);
+    const { type, data } =
+      event.length === 2 ? { type: event[0] as EventType, data: event[1] } : unpackInstance(event[0]);
+    const name = eventNameOf(type);
+    const declared = topic.channel.eventNamed(name);
+    if (declared !== type) {
+      throw new SseChannelsError(
+        'EVENT_NOT_DECLARED',
+        declared === undefined
+          ? `Event "${name}" is not declared on channel "${topic.channel.pattern}"; add it to "events".`
+          : `Channel "${topic.channel.pattern}" declares another event by the name "${name}"; publish that one, or give yours a name of its own.`,
+      );
+    }
+    return this.#parts.codec.encode(type, data);
+  }
+
+  /** Appends what is encoded at once, or after what came before it on this topic and is still being validated. */
+  #inTurn<T, R>(topic: Topic, encoded: T | Promise<T>, append: (encoded: T) => Promise<R>): Promise<R> {
+    const before = this.#busy.get(topic.name);
+    if (before === undefined && !(encoded instanceof Promise)) return append(encoded);
+    const appended = Promise.all([encoded, before]).then(([ready]) => append(ready));
+    const settled = appended
+      .then(
+        () => undefined,
+        () => undefined,
+      )
+      .then(() => {
+        if (this.#busy.get(topic.name) === settled) this.#busy.delete(topic.name);
+      });
+    this.#busy.set(topic.name, settled);
+    return appended;
+  }
+
+  async #append(topic: Topic, draft: Draft): Promise<Cursor> {
+    const cursor = await this.#parts.backplane.append(topic.name, draft, topic.channel.retention);
+    this.#parts.observer.eventPublished?.(topic.name, draft.name);
+    return cursor;
+  }
+}
+
+/** What `topic.read()` takes. */
+export interface ReadOptions {
+  /** Read after this cursor; null or absent: from the earliest record. */
+  readonly after?: Cursor | null;
+  /** At most so many events, from 1 to 10,000. @default 100 */
+  readonly limit?: number;
+}
+
+/** A topic bound to the bus. */
+export class BusTopic<Pattern extends string = string, E extends EventType = EventType> extends Topic<Pattern, E> {
+  readonly #bus: EventBus;
+
+  constructor(bus: EventBus, topic: Topic<Pattern, E>) {
+    super(topic.channel, topic.name);
+    this.#bus = bus;
+  }
+
+  /** As `bus.publish(topic, …)`. */
+  publish<T extends E>(type: T, data: EventInput<T>): Promise<Cursor>;
+  publish(event: EventInstance<E>): Promise<Cursor>;
+  publish(...event: [unknown] | [EventType, unknown]): Promise<Cursor> {
+    return this.#bus.publish(this as Topic, ...(event as [EventType, never]));
+  }
+
+  /** As `bus.stream(topic)`. */
+  stream(): EventStream<E, Pattern> {
+    return this.#bus.stream<Pattern, E>(this);
+  }
+
+  /**
+   * The topic's history: the events after a cursor that the log still has, oldest first, with the reason when some may be
+   * missing.
+   * @throws rejects with SseChannelsError `INVALID_OPTION` for a limit out of range
+   */
+  read(options?: ReadOptions): Promise<History<E, Pattern>> {
+    return this.#bus.read<Pattern, E>(this, options);
+  }
+}

@@ -1,0 +1,123 @@
+/** Turns events into names and JSON and back: validation, encoding and decoding, the same for the bus and for streams. */
+import {
+  eventNameOf,
+  EventValidationError,
+  isEventDefinition,
+  SseChannelsError,
+  TypedEvent,
+  type EventClass,
+  type EventDefinition,
+  type EventIssue,
+  type EventType,
+} from '@sse-channels/protocol';
+import type { Draft, EventRecord } from '../backplane/backplane.js';
+
+/** Validates events that are classes; the engine knows no validation library, so its host brings one. */
+export interface ClassValidator {
+  /**
+   * Makes a valid instance of `type` from a plain object or an instance.
+   * @throws EventValidationError, or rejects with it, when a rule is broken
+   */
+  validate<T extends object>(type: EventClass<T>, data: object): T | Promise<T>;
+  /** Makes an instance from data that was valid when it was encoded. */
+  revive<T extends object>(type: EventClass<T>, data: object): T;
+}
+
+/** Reads a class's events as they are, without rules: for engines without a validation library. */
+export const uncheckedClassValidator: ClassValidator = {
+  validate: (type, data) => uncheckedClassValidator.revive(type, data),
+  revive: <T extends object>(type: EventClass<T>, data: object) =>
+    (data instanceof type ? data : Object.assign(Object.create(type.prototype as object), data)) as T,
+};
+
+/** The one place where events are validated, written and read. */
+export class EventCodec {
+  // Listeners and filters of one node share the decoded event; it goes when the record goes.
+  readonly #decoded = new WeakMap<EventRecord, { readonly event: unknown }>();
+
+  constructor(private readonly classValidator: ClassValidator) {}
+
+  /**
+   * Validates and encodes one event. Synchronous unless the validator is not, so that events keep the order of the calls.
+   * @throws EventValidationError, SseChannelsError `EVENT_NOT_SERIALIZABLE`, or rejects with them
+   */
+  encode(type: EventType, data: unknown): Draft | Promise<Draft> {
+    const name = eventNameOf(type);
+    const valid = isEventDefinition(type) ? this.#validateSchema(type, data) : this.#validateClass(type, name, data);
+    return isPromiseLike(valid) ? valid.then((value) => write(name, value)) : write(name, valid);
+  }
+
+  /** Reads a record's event, once: an instance of its class, or what its schema put out. */
+  decode(type: EventType, record: EventRecord): unknown {
+    const known = this.#decoded.get(record);
+    if (known !== undefined) return known.event;
+    const data: unknown = JSON.parse(record.data);
+    const plain = isEventDefinition(type) || typeof data !== 'object' || data === null;
+    const event = plain ? data : this.classValidator.revive(type, data);
+    this.#decoded.set(record, { event });
+    return event;
+  }
+
+  #validateClass(type: EventClass, name: string, data: unknown): object | Promise<object> {
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+      throw new EventValidationError(name, [{ property: '', message: `must be an object, not ${describe(data)}` }]);
+    }
+    return this.classValidator.validate(type, data);
+  }
+
+  #validateSchema(type: EventDefinition, data: unknown): unknown {
+    const result = type.schema['~standard'].validate(data);
+    const settle = (settled: Awaited<typeof result>): unknown => {
+      if (settled.issues === undefined) return settled.value;
+      throw new EventValidationError(
+        type.eventName,
+        settled.issues.map(({ message, path }): EventIssue => ({
+          property: (path ?? []).map((key) => String(typeof key === 'object' ? key.key : key)).join('.'),
+          message,
+        })),
+      );
+    };
+    return isPromiseLike(result) ? result.then(settle) : settle(result);
+  }
+}
+
+/** The event type and the data of an event instance: what a class instance or `definition.of(data)` says of itself. */
+export function unpackInstance(instance: unknown): { type: EventType; data: unknown } {
+  if (instance instanceof TypedEvent) return { type: instance.type, data: instance.data };
+  if (typeof instance === 'object' && instance !== null) {
+    const type = instance.constructor as EventClass;
+    return { type, data: instance };
+  }
+  throw new SseChannelsError(
+    'INVALID_EVENT_DEFINITION',
+    `${describe(instance)} is not an event; pass an instance of a class marked with @SseEvent, or definition.of(data).`,
+  );
+}
+
+function write(name: string, data: unknown): Draft {
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(data);
+  } catch (cause) {
+    throw notSerializable(name, cause instanceof Error ? cause.message : String(cause), cause);
+  }
+  // undefined, a function or a symbol has no JSON.
+  if (json === undefined) throw notSerializable(name, `${describe(data)} has no JSON form`);
+  return { name, data: json };
+}
+
+function notSerializable(name: string, why: string, cause?: unknown): SseChannelsError {
+  return new SseChannelsError(
+    'EVENT_NOT_SERIALIZABLE',
+    `Event "${name}" cannot be written as JSON, nothing was sent: ${why}. Send plain data, and null for "nothing".`,
+    { cause },
+  );
+}
+
+function isPromiseLike(value: unknown): value is Promise<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+}
+
+function describe(value: unknown): string {
+  return value === null ? 'null' : Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
+}

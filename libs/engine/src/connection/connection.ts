@@ -1,0 +1,189 @@
+/** A connection: one response held open, from `$open` to its one end. */
+import {
+  encodeFrame,
+  FINAL_CURSOR,
+  PROTOCOL_VERSION,
+  type ClosingData,
+  type EndReason,
+  type ErrorData,
+  type OpenData,
+} from '@sse-channels/protocol';
+import type { Sink } from './sink.js';
+import type { Source } from './source.js';
+
+/** The most that one write carries, about: enough that a write's own cost does not show, little enough to share. */
+const BATCH_BYTES = 65_536;
+const QUIET_HEARTBEAT = Buffer.from(':\n\n');
+
+export interface ConnectionOptions {
+  readonly id: string;
+  /** The longest silence. */
+  readonly heartbeatMs: number;
+  /** What the client is told to wait before it reconnects, jittered already. */
+  readonly retryMs: number;
+  /** When the connection ends as `expired`, in milliseconds since 1970; null for never. */
+  readonly endsAt: number | null;
+}
+
+/** What a connection tells its hub. */
+export interface ConnectionListener {
+  /** It ended, for one reason, once. Its sink may still be sending what was written. */
+  onEnd(connection: Connection, reason: EndReason, error: unknown): void;
+  /** Its sink is closed; nothing of it is left. */
+  onClose(connection: Connection): void;
+  /** What a client may know of an error. */
+  describeError(error: unknown): ErrorData;
+}
+
+export class Connection {
+  readonly id: string;
+  readonly heartbeatMs: number;
+
+  readonly #sink: Sink;
+  readonly #source: Source;
+  readonly #options: ConnectionOptions;
+  readonly #listener: ConnectionListener;
+  #writable = true;
+  #writing = false;
+  #lastWriteAt = 0;
+  #ending: { readonly reason: EndReason; readonly comeBack: boolean; readonly retryMs?: number | undefined } | null =
+    null;
+  #ended = false;
+
+  constructor(sink: Sink, source: Source, options: ConnectionOptions, listener: ConnectionListener) {
+    this.id = options.id;
+    this.heartbeatMs = options.heartbeatMs;
+    this.#sink = sink;
+    this.#source = source;
+    this.#options = options;
+    this.#listener = listener;
+  }
+
+  /** Writes `$open` and begins. */
+  open(): void {
+    const data: OpenData = {
+      protocol: PROTOCOL_VERSION,
+      connection: this.id,
+      heartbeatMs: this.heartbeatMs,
+      topics: this.#source.topics,
+    };
+    const cursor = this.#source.cursor;
+    this.#write(
+      Buffer.from(
+        encodeFrame({
+          retry: this.#options.retryMs,
+          ...(cursor === null ? {} : { id: cursor }),
+          event: '$open',
+          data: JSON.stringify(data),
+        }),
+      ),
+    );
+    this.#sink.listen({
+      onDrain: () => {
+        this.#writable = true;
+        this.wake();
+      },
+      onClose: () => {
+        this.#finish('client-left');
+        this.#listener.onClose(this);
+      },
+      onStall: () => {
+        this.#finish('slow');
+        this.#sink.destroy();
+      },
+    });
+    if (this.#ended) return;
+    this.#source.start(() => this.wake());
+    this.wake();
+  }
+
+  /** Sends what is due, as far as the peer takes it. */
+  wake(): void {
+    // A source may wake its connection while it is being asked.
+    if (this.#writing || this.#ended) return;
+    this.#writing = true;
+    try {
+      while (this.#writable) {
+        const bytes = this.#source.next(BATCH_BYTES);
+        if (bytes === null) break;
+        this.#write(bytes);
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#writing = false;
+    }
+    const outcome = this.#source.outcome;
+    // Who does not read cannot be waited for.
+    if (outcome?.reason === 'slow') return this.#close('slow', true);
+    if (!this.#writable) return;
+    if (outcome?.reason === 'failed') this.#fail(outcome.error);
+    else if (outcome?.reason === 'done') this.#close('done', false);
+    else if (this.#ending !== null && !this.#source.pending) {
+      this.#close(this.#ending.reason, this.#ending.comeBack, this.#ending.retryMs);
+    }
+  }
+
+  /** Called by the hub's one timer: ends what has expired, writes a heartbeat where nothing else was written. */
+  tick(now: number): void {
+    if (this.#ended) return;
+    if (this.#options.endsAt !== null && now >= this.#options.endsAt) return this.end('expired');
+    if (!this.#writable || now - this.#lastWriteAt < this.heartbeatMs) return;
+    this.wake();
+    if (this.#ended || !this.#writable || now - this.#lastWriteAt < this.heartbeatMs) return;
+    const cursor = this.#source.cursor;
+    this.#write(cursor === null ? QUIET_HEARTBEAT : Buffer.from(`:\nid: ${cursor}\n\n`));
+  }
+
+  /**
+   * Ends the connection in order: what is due is sent, then `$closing`. Does nothing when it is ending already.
+   * @param comeBack whether the client should reconnect; when not, its next try is answered 204
+   * @param retryMs how long it should wait before that; as in `$open` when absent
+   */
+  end(reason: EndReason, { comeBack = true, retryMs }: { comeBack?: boolean; retryMs?: number } = {}): void {
+    if (this.#ended || this.#ending !== null) return;
+    this.#ending = { reason, comeBack, retryMs };
+    this.wake();
+  }
+
+  /** Closes the sink at once, whatever is still to be sent. */
+  destroy(): void {
+    this.#finish(this.#ending?.reason ?? 'slow');
+    this.#sink.destroy();
+  }
+
+  #fail(error: unknown): void {
+    const data = this.#listener.describeError(error);
+    this.#write(Buffer.from(encodeFrame({ event: '$error', data: JSON.stringify(data) })));
+    this.#close('failed', data.comeBack, undefined, error);
+  }
+
+  #close(reason: EndReason, comeBack: boolean, retryMs?: number, error?: unknown): void {
+    if (this.#ended) return;
+    const data: ClosingData = { reason, comeBack };
+    this.#write(
+      Buffer.from(
+        encodeFrame({
+          ...(comeBack ? { retry: retryMs ?? this.#options.retryMs } : { id: FINAL_CURSOR }),
+          event: '$closing',
+          data: JSON.stringify(data),
+        }),
+      ),
+    );
+    this.#finish(reason, error);
+    this.#sink.end();
+  }
+
+  #finish(reason: EndReason, error?: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#source.close();
+    this.#listener.onEnd(this, reason, error);
+  }
+
+  #write(bytes: Buffer): void {
+    if (this.#ended) return;
+    this.#lastWriteAt = Date.now();
+    this.#writable = this.#sink.write(bytes);
+  }
+}

@@ -1,0 +1,25 @@
+/** A sink: the way out to one peer. Hosts make sinks of HTTP responses; the engine writes bytes. */
+
+/** What a sink tells its connection. */
+export interface SinkListener {
+  /** The peer took what was written; more may be. */
+  onDrain(): void;
+  /** The way out is gone: the peer left, or everything was sent after `end()`. Called once. */
+  onClose(): void;
+  /** Bytes were waiting and the peer took none of them for the sink's write deadline. */
+  onStall(): void;
+}
+
+export interface Sink {
+  /** Sets the one listener. A sink that closed before calls `onClose` at once. */
+  listen(listener: SinkListener): void;
+  /**
+   * Writes bytes, which the caller does not change afterwards: they may be shared with other sinks.
+   * @returns false when the peer does not keep up; then nothing more is written until `onDrain`
+   */
+  write(bytes: Buffer): boolean;
+  /** Sends what was written and closes. */
+  end(): void;
+  /** Closes at once. */
+  destroy(): void;
+}

@@ -1,0 +1,103 @@
+/** The source of a channel's stream: the subscriptions of one connection, merged in the order of their offsets. */
+import { compareOffsets, type Cursor, type Offset, type OpenTopic } from '@sse-channels/protocol';
+import type { Source, SourceOutcome } from '../connection/source.js';
+import type { FramedRecord } from './frame-ring.js';
+import type { Subscription } from './subscription.js';
+
+export class TopicSource implements Source {
+  readonly topics: readonly OpenTopic[];
+  outcome: SourceOutcome | null = null;
+
+  readonly #subscriptions: readonly Subscription[];
+  readonly #leave: (source: TopicSource) => void;
+  #wake: () => void = () => undefined;
+  #told: Offset;
+  #closed = false;
+
+  constructor(subscriptions: readonly Subscription[], leave: (source: TopicSource) => void) {
+    this.#subscriptions = subscriptions;
+    this.#leave = leave;
+    this.topics = subscriptions.map(({ opened }) => opened);
+    this.#told = earliest(subscriptions.map(({ offset }) => offset));
+  }
+
+  get cursor(): Cursor | null {
+    const first = this.#subscriptions[0];
+    if (first === undefined) return null;
+    if (this.#subscriptions.every(({ atHead }) => atHead)) {
+      this.#told = earliest(this.#subscriptions.map(({ feed }) => feed.position));
+    }
+    return first.feed.cursorAt(this.#told);
+  }
+
+  get pending(): boolean {
+    return this.#subscriptions.some(({ pending }) => pending);
+  }
+
+  start(wake: () => void): void {
+    this.#wake = wake;
+    for (const { feed } of this.#subscriptions) feed.wakers.add(this.#onNews);
+  }
+
+  next(maxBytes: number): Buffer | null {
+    const [only] = this.#subscriptions;
+    if (this.#subscriptions.length === 1 && only !== undefined) {
+      const bytes = only.nextBatch(maxBytes);
+      if (bytes !== null) {
+        this.#told = only.offset;
+        return bytes;
+      }
+    }
+    const frames: Buffer[] = [];
+    let bytes = 0;
+    while (bytes < maxBytes) {
+      const [subscription, framed] = this.#earliestNext();
+      if (framed === null) break;
+      frames.push(framed.frame);
+      bytes += framed.frame.length;
+      subscription.advance(framed);
+      this.#told = framed.offset;
+    }
+    return frames.length === 0 ? null : Buffer.concat(frames, bytes);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const subscription of this.#subscriptions) {
+      subscription.feed.wakers.delete(this.#onNews);
+      subscription.close();
+    }
+    this.#leave(this);
+  }
+
+  /** Ends the stream as failed. */
+  fail(error: unknown): void {
+    this.outcome ??= { reason: 'failed', error };
+    this.#wake();
+  }
+
+  get feeds(): Subscription['feed'][] {
+    return this.#subscriptions.map(({ feed }) => feed);
+  }
+
+  readonly #onNews = (): void => this.#wake();
+
+  /** The first of all subscriptions' next records; none while one of them waits for the log, since its record may come first. */
+  #earliestNext(): [Subscription, FramedRecord] | [Subscription, null] {
+    let first: [Subscription, FramedRecord] | undefined;
+    for (const subscription of this.#subscriptions) {
+      const framed = subscription.peek(this.#onNews);
+      if (framed === null) {
+        if (subscription.pending) return [subscription, null];
+      } else if (first === undefined || compareOffsets(framed.offset, first[1].offset) < 0) {
+        first = [subscription, framed];
+      }
+    }
+    return first ?? [this.#subscriptions[0] as Subscription, null];
+  }
+}
+
+function earliest(offsets: readonly Offset[]): Offset {
+  return offsets.reduce((first, offset) => (compareOffsets(offset, first) < 0 ? offset : first));
+}

@@ -1,0 +1,25 @@
+/** Turns what the engine tells into Nest's log. */
+import { Logger } from '@nestjs/common';
+import type { Observer } from '@sse-channels/engine';
+import type { EndReason, GapReason } from '@sse-channels/protocol';
+
+export class LogObserver implements Observer {
+  readonly #logger = new Logger('SseChannels');
+
+  connectionOpened(connectionId: string): void {
+    this.#logger.debug(`Connection ${connectionId} opened`);
+  }
+
+  connectionEnded(connectionId: string, reason: EndReason): void {
+    this.#logger.debug(`Connection ${connectionId} ended: ${reason}`);
+  }
+
+  gapTold(topic: string, reason: GapReason): void {
+    this.#logger.debug(`Topic ${topic}: a client was told of a gap (${reason})`);
+  }
+
+  failed(error: unknown, context: string): void {
+    const { stack, message } = error instanceof Error ? error : new Error(String(error));
+    this.#logger.error(`Error while ${context}: ${message}`, stack);
+  }
+}

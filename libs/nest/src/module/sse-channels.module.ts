@@ -1,0 +1,149 @@
+/** `SseChannelsModule`: the bus, the hub and their end, for one application. */
+import {
+  ConfigurableModuleBuilder,
+  HttpException,
+  Inject,
+  Module,
+  type BeforeApplicationShutdown,
+  type DynamicModule,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import {
+  ChannelRegistry,
+  EventBus,
+  EventCodec,
+  Hub,
+  MemoryBackplane,
+  type Backplane,
+  type Observer,
+} from '@sse-channels/engine';
+import type { Channel, ErrorData } from '@sse-channels/protocol';
+import { jitter } from '../route/sse.interceptor.js';
+import { ClassEventValidator } from '../validation/class-event-validator.js';
+import { LogObserver } from './log-observer.js';
+import {
+  resolveSettings,
+  SSE_CHANNELS_BACKPLANE,
+  SSE_CHANNELS_OBSERVER,
+  SSE_CHANNELS_SETTINGS,
+  type SseChannelsModuleOptions,
+  type SseChannelsSettings,
+} from './options.js';
+import { RouteExplorer } from './route-explorer.js';
+import { ShutdownHookCheck } from './shutdown-hook-check.js';
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, ASYNC_OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<SseChannelsModuleOptions>({ moduleName: 'SseChannels' })
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createSseChannelsOptions')
+    .setExtras({ isGlobal: true }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
+    .build();
+
+/** What `forRootAsync` takes. */
+export type SseChannelsModuleAsyncOptions = typeof ASYNC_OPTIONS_TYPE;
+
+/** What a class for `forRootAsync({ useClass })` implements. */
+export interface SseChannelsOptionsFactory {
+  createSseChannelsOptions(): SseChannelsModuleOptions | Promise<SseChannelsModuleOptions>;
+}
+
+@Module({
+  imports: [DiscoveryModule],
+  providers: [
+    { provide: SSE_CHANNELS_SETTINGS, inject: [MODULE_OPTIONS_TOKEN], useFactory: resolveSettings },
+    {
+      provide: ChannelRegistry,
+      inject: [MODULE_OPTIONS_TOKEN],
+      useFactory: ({ channels = [] }: SseChannelsModuleOptions) => registering(new ChannelRegistry(), channels),
+    },
+    {
+      provide: SSE_CHANNELS_BACKPLANE,
+      // After the settings: an application that is not going to start opens no backplane.
+      inject: [MODULE_OPTIONS_TOKEN, SSE_CHANNELS_SETTINGS],
+      useFactory: async ({ backplane = new MemoryBackplane() }: SseChannelsModuleOptions) => {
+        await backplane.ready();
+        return backplane;
+      },
+    },
+    { provide: SSE_CHANNELS_OBSERVER, useClass: LogObserver },
+    {
+      provide: EventCodec,
+      inject: [SSE_CHANNELS_SETTINGS],
+      useFactory: ({ unknownProperties }: SseChannelsSettings) =>
+        new EventCodec(new ClassEventValidator(unknownProperties)),
+    },
+    {
+      provide: EventBus,
+      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER],
+      useFactory: (backplane: Backplane, codec: EventCodec, channels: ChannelRegistry, observer: Observer) =>
+        new EventBus({ backplane, codec, channels, observer }),
+    },
+    {
+      provide: Hub,
+      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER],
+      useFactory: (backplane: Backplane, codec: EventCodec, channels: ChannelRegistry, observer: Observer) =>
+        new Hub({ backplane, codec, channels, observer, describeError }),
+    },
+    ShutdownHookCheck,
+    RouteExplorer,
+  ],
+  exports: [EventBus, Hub, EventCodec, ShutdownHookCheck, ChannelRegistry, SSE_CHANNELS_SETTINGS],
+})
+export class SseChannelsModule
+  extends ConfigurableModuleClass
+  implements BeforeApplicationShutdown, OnApplicationShutdown
+{
+  constructor(
+    private readonly hub: Hub,
+    private readonly bus: EventBus,
+    @Inject(SSE_CHANNELS_BACKPLANE) private readonly backplane: Backplane,
+    @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
+  ) {
+    super();
+  }
+
+  /**
+   * Makes a feature module's channels known at boot, so that a conflict with another channel stops the application there and not
+   * at the first publish. Channels that a controller serves with `@SseChannel` are known without it.
+   */
+  static forFeature(channels: ReadonlyArray<Channel<any, any>>): DynamicModule {
+    return {
+      module: SseChannelsFeature,
+      providers: [
+        {
+          provide: Symbol('SseChannelsFeature'),
+          inject: [ChannelRegistry],
+          useFactory: (registry: ChannelRegistry) => registering(registry, channels),
+        },
+      ],
+    };
+  }
+
+  /** Streams hold the server open: they end before it is closed, after what `onModuleDestroy` hooks still published. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.hub.drain({ graceMs: this.settings.drainGraceMs, retryMs: () => jitter(this.settings.retryMs) });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.bus.close();
+    await this.backplane.close();
+  }
+}
+
+/** Stands for one `forFeature`; separate, so that only the root has the hub's lifecycle. */
+@Module({})
+class SseChannelsFeature {}
+
+function registering(registry: ChannelRegistry, channels: ReadonlyArray<Channel<any, any>>): ChannelRegistry {
+  for (const channel of channels) registry.register(channel);
+  return registry;
+}
+
+/** What a client may know of an error: what an exception filter would have told it. */
+function describeError(error: unknown): ErrorData {
+  if (!(error instanceof HttpException)) return { message: 'Internal server error', status: 500, comeBack: true };
+  const status = error.getStatus();
+  // As for an ordinary request: what the client did wrong does not get better by trying again.
+  return { message: error.message, status, comeBack: status >= 500 || status === 408 || status === 429 };
+}

@@ -1,0 +1,63 @@
+/** A sink that is an HTTP response: Node's own, of HTTP/1 or HTTP/2, behind Express or Fastify. */
+import type { ServerResponse } from 'node:http';
+import type { Sink, SinkListener } from '@sse-channels/engine';
+
+export class ResponseSink implements Sink {
+  readonly #response: ServerResponse;
+  readonly #writeDeadlineMs: number;
+  #closed = false;
+
+  /** @param writeDeadlineMs how long bytes may wait for a peer that takes none of them */
+  constructor(response: ServerResponse, writeDeadlineMs: number) {
+    this.#response = response;
+    this.#writeDeadlineMs = writeDeadlineMs;
+  }
+
+  listen(listener: SinkListener): void {
+    const response = this.#response;
+    const close = (): void => {
+      if (this.#closed) return;
+      this.#closed = true;
+      listener.onClose();
+    };
+    if (response.destroyed) return close();
+    response.on('drain', () => {
+      if (this.#closed) return;
+      response.setTimeout(0);
+      listener.onDrain();
+    });
+    // Only armed while bytes are waiting. Node looks at the kernel's progress before it says "timeout", so a slow reader is not
+    // taken for one that stopped.
+    response.on('timeout', () => {
+      if (!this.#closed && response.writableLength > 0) listener.onStall();
+    });
+    // The response, not the request: a body that was read closes the request early.
+    response.on('close', close);
+    // A reset between two writes; "close" follows it.
+    response.on('error', () => undefined);
+    // A peer that closed its half cannot be an event stream's reader any more; HTTP/2 has no such thing.
+    const { socket } = response;
+    if (socket !== null && response.req.httpVersionMajor === 1) {
+      const onEnd = (): void => this.destroy();
+      socket.once('end', onEnd);
+      response.once('close', () => socket.off('end', onEnd));
+    }
+  }
+
+  write(bytes: Buffer): boolean {
+    if (this.#closed || this.#response.destroyed) return false;
+    const more = this.#response.write(bytes);
+    if (!more) this.#response.setTimeout(this.#writeDeadlineMs);
+    return more;
+  }
+
+  end(): void {
+    if (this.#closed) return;
+    this.#response.setTimeout(this.#writeDeadlineMs);
+    this.#response.end();
+  }
+
+  destroy(): void {
+    this.#response.destroy();
+  }
+}

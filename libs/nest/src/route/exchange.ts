@@ -1,0 +1,85 @@
+/** One request for a stream, seen the same whether Express or Fastify received it. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ExecutionContext } from '@nestjs/common';
+
+/** Fastify's reply, as far as it matters here. */
+interface FastifyReply {
+  readonly raw: ServerResponse;
+  hijack(): void;
+  getHeaders(): Record<string, number | string | string[] | undefined>;
+}
+
+/** The headers of every stream; those that the application set before stay. */
+const STREAM_HEADERS = {
+  'Cache-Control': 'no-store, no-cache, must-revalidate, no-transform',
+  'X-Accel-Buffering': 'no',
+  'X-Content-Type-Options': 'nosniff',
+};
+
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly #reply: FastifyReply | undefined;
+
+  constructor(context: ExecutionContext) {
+    const http = context.switchToHttp();
+    const request = http.getRequest<IncomingMessage & { raw?: IncomingMessage }>();
+    const response = http.getResponse<ServerResponse | FastifyReply>();
+    this.request = request.raw ?? request;
+    if ('raw' in response) {
+      this.#reply = response;
+      this.response = response.raw;
+    } else {
+      this.response = response;
+    }
+  }
+
+  /** The cursor that the client brought, in the `Last-Event-ID` header or else in the `lastEventId` query parameter. */
+  get lastEventId(): string | null {
+    const header = this.request.headers['last-event-id'];
+    if (typeof header === 'string' && header !== '') return header;
+    const url = this.request.url ?? '';
+    const query = url.indexOf('?');
+    const parameter = query === -1 ? null : new URLSearchParams(url.slice(query + 1)).get('lastEventId');
+    return parameter === '' ? null : parameter;
+  }
+
+  /** Whether the peer went away before there was a stream. */
+  get gone(): boolean {
+    return this.response.destroyed || this.response.writableEnded;
+  }
+
+  /** Sets a header on whatever the framework will answer, an exception filter's response included. */
+  setHeader(name: string, value: string): void {
+    if (this.#reply !== undefined)
+      (this.#reply as unknown as { header(n: string, v: string): void }).header(name, value);
+    else this.response.setHeader(name, value);
+  }
+
+  /** Takes the response over from the framework, with the headers that were set so far, and makes it a stream's. */
+  openStream(): ServerResponse {
+    const { response } = this;
+    this.#takeOver();
+    response.statusCode = 200;
+    response.setHeader('Content-Type', 'text/event-stream');
+    for (const [name, value] of Object.entries(STREAM_HEADERS)) {
+      if (!response.hasHeader(name)) response.setHeader(name, value);
+    }
+    return response;
+  }
+
+  /** Answers 204: the client has had everything and must not come back. */
+  answerNoContent(): void {
+    this.#takeOver();
+    this.response.statusCode = 204;
+    this.response.setHeader('Cache-Control', 'no-store');
+    this.response.end();
+  }
+
+  #takeOver(): void {
+    if (this.#reply === undefined) return;
+    const headers = Object.entries(this.#reply.getHeaders());
+    this.#reply.hijack();
+    for (const [name, value] of headers) if (value !== undefined) this.response.setHeader(name, value);
+  }
+}

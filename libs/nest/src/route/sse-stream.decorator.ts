@@ -1,0 +1,73 @@
+/** `@SseStream`: a controller method that returns an Observable or an async iterable becomes a typed stream of one connection. */
+import { applyDecorators, Get, Post, SetMetadata, UseInterceptors } from '@nestjs/common';
+import type { StreamInput } from '@sse-channels/engine';
+import { eventNameOf, SseChannelsError, type EventType } from '@sse-channels/protocol';
+import { SseInterceptor } from './sse.interceptor.js';
+import { HandlesResponse, SSE_ROUTE, StreamResult, type HandlerDecorator, type SseRoute } from './sse-route.js';
+
+/** What `@SseStream` takes besides the path. */
+export interface SseStreamOptions<E extends EventType> {
+  /** The events that the stream may carry. */
+  readonly events: readonly E[];
+  /** The HTTP method; a POST stream answers 200. @default 'GET' */
+  readonly method?: 'GET' | 'POST';
+}
+
+/**
+ * Makes a controller method a route that answers with the events it emits: instances of the declared event classes,
+ * `definition.of(data)`, or what `bus.stream()` emits. When the stream completes, the client is told not to come back.
+ *
+ * @example
+ * \@SseStream('exports/:id', { events: [ExportProgress, ExportDone] })
+ * export(\@Param('id') id: string, \@SseSignal() signal: AbortSignal) {
+ *   return this.exports.run(id, signal);
+ * }
+ * @throws SseChannelsError `INVALID_OPTION`, `INVALID_EVENT_DEFINITION`
+ */
+export function SseStream<E extends EventType>(
+  path: string | string[],
+  options: SseStreamOptions<E>,
+): HandlerDecorator<StreamInput<E>>;
+export function SseStream<E extends EventType>(options: SseStreamOptions<E>): HandlerDecorator<StreamInput<E>>;
+export function SseStream<E extends EventType>(
+  ...given: [string | string[], SseStreamOptions<E>] | [SseStreamOptions<E>]
+): HandlerDecorator<StreamInput<E>> {
+  const [path, options] = given.length === 2 ? given : (['', given[0]] as const);
+  const { events, method = 'GET' } = options ?? {};
+  if (!Array.isArray(events) || events.length === 0) {
+    throw new SseChannelsError(
+      'INVALID_OPTION',
+      '@SseStream declares no event; list at least one: @SseStream("path", { events: [Progress] }).',
+    );
+  }
+  if (method !== 'GET' && method !== 'POST') {
+    throw new SseChannelsError(
+      'INVALID_OPTION',
+      `@SseStream: method must be "GET" or "POST", not ${JSON.stringify(method)}.`,
+    );
+  }
+  for (const type of events) eventNameOf(type);
+  const route: SseRoute = { kind: 'stream', events };
+  const HttpMethod = method === 'GET' ? Get : Post;
+  return applyDecorators(
+    KeepResult,
+    SetMetadata(SSE_ROUTE, route),
+    HandlesResponse,
+    HttpMethod(path),
+    UseInterceptors(SseInterceptor),
+  ) as HandlerDecorator<StreamInput<E>>;
+}
+
+/** Wraps the method's result in a `StreamResult`; what other decorators noted on the method stays noted. */
+const KeepResult = (_target: object, _key: string | symbol, descriptor: PropertyDescriptor): void => {
+  const handler = descriptor.value as (...args: unknown[]) => unknown;
+  const keep = (result: unknown): unknown => (result instanceof Promise ? result.then(keep) : new StreamResult(result));
+  const kept = function (this: unknown, ...args: unknown[]): unknown {
+    return keep(handler.apply(this, args));
+  };
+  Object.defineProperty(kept, 'name', { value: handler.name, configurable: true });
+  for (const key of Reflect.getMetadataKeys(handler) as unknown[]) {
+    Reflect.defineMetadata(key, Reflect.getMetadata(key, handler), kept);
+  }
+  descriptor.value = kept;
+};

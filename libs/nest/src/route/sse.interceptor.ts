@@ -1,0 +1,142 @@
+/** Turns what a handler returned into an open stream; everything that can be refused is refused here, with a status. */
+import {
+  HttpException,
+  Inject,
+  Injectable,
+  NotAcceptableException,
+  ServiceUnavailableException,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { EventCodec, Hub, ItemSource, type Source, type StreamInput, type TopicRequest } from '@sse-channels/engine';
+import { FINAL_CURSOR, SseChannelsError, type EventType } from '@sse-channels/protocol';
+import Negotiator from 'negotiator';
+import { EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs';
+import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
+import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
+import { ResponseSink } from '../response/response-sink.js';
+import { Exchange } from './exchange.js';
+import { SSE_ROUTE, StreamResult, type SseRoute } from './sse-route.js';
+import { StreamRequest } from './stream-request.js';
+import { describe, invalidResult, selectionOf } from './topic-selection.js';
+
+/** A source and what the route and the handler say of its connection. */
+interface Plan {
+  readonly source: Source;
+  readonly heartbeatMs: number;
+  readonly retryMs: number;
+  /** When the handler's grant runs out. */
+  readonly expiresAt: number | null;
+}
+
+@Injectable()
+export class SseInterceptor implements NestInterceptor {
+  constructor(
+    private readonly reflector: Reflector,
+    private readonly hub: Hub,
+    private readonly codec: EventCodec,
+    private readonly hooks: ShutdownHookCheck,
+    @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
+  ) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<void> {
+    const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
+    const exchange = new Exchange(context);
+    if (this.hub.draining) throw this.#unavailable(exchange);
+    if (new Negotiator(exchange.request).mediaType(['text/event-stream']) === undefined) {
+      throw new NotAcceptableException('This is a stream of Server-Sent Events; accept text/event-stream.');
+    }
+    if (exchange.request.method === 'HEAD') {
+      exchange.openStream().end();
+      return EMPTY;
+    }
+    const request = new StreamRequest(exchange);
+    if (request.lastEventId === FINAL_CURSOR) {
+      exchange.answerNoContent();
+      return EMPTY;
+    }
+    request.attach(context);
+    return next.handle().pipe(
+      take(1),
+      mergeMap((result: unknown) => this.#plan(context, route, result, request)),
+      map((plan) => this.#open(exchange, request, plan)),
+    );
+  }
+
+  async #plan(context: ExecutionContext, route: SseRoute, result: unknown, request: StreamRequest): Promise<Plan> {
+    const handler = `${context.getClass().name}.${context.getHandler().name}`;
+    if (route.kind === 'stream') return this.#planStream(handler, route.events, result);
+    const { channel } = route;
+    const selections = (Array.isArray(result) ? result : [result]).map((entry) => selectionOf(entry, channel, handler));
+    if (selections.length === 0)
+      throw invalidResult(`${handler} returned no topic; return at least one, or throw NotFoundException.`);
+    const requests = selections.map(({ topic, start, filter }): TopicRequest => ({
+      topic,
+      start: start ?? route.options.start,
+      filter,
+    }));
+    const source = await this.hub.join(requests, request.lastEventId).catch((error: unknown) => {
+      if (error instanceof SseChannelsError && error.code === 'DRAINING')
+        throw this.#unavailable(new Exchange(context));
+      throw error;
+    });
+    const expiries = selections.flatMap(({ expiresAt }) => (expiresAt === undefined ? [] : Number(expiresAt)));
+    return {
+      source,
+      heartbeatMs: channel.heartbeatMs ?? this.settings.heartbeatMs,
+      retryMs: channel.retryMs ?? this.settings.retryMs,
+      expiresAt: expiries.length === 0 ? null : Math.min(...expiries),
+    };
+  }
+
+  #planStream(handler: string, events: readonly EventType[], result: unknown): Plan {
+    const stream: unknown = result instanceof StreamResult ? result.stream : result;
+    const streams =
+      isObservable(stream) ||
+      typeof (stream as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === 'function';
+    if (!streams) {
+      throw invalidResult(
+        `${handler} returned ${describe(stream)}; return an Observable or an async iterable of events.`,
+      );
+    }
+    return {
+      source: new ItemSource(stream as StreamInput, {
+        codec: this.codec,
+        events,
+        maxBufferedBytes: this.settings.maxBufferedBytes,
+      }),
+      heartbeatMs: this.settings.heartbeatMs,
+      retryMs: this.settings.retryMs,
+      expiresAt: null,
+    };
+  }
+
+  #open(exchange: Exchange, request: StreamRequest, plan: Plan): void {
+    // The peer may have left while guards, pipes or the handler were at work.
+    if (exchange.gone) return plan.source.close();
+    const { maxConnectionAgeMs, writeDeadlineMs } = this.settings;
+    const ends = [
+      ...(maxConnectionAgeMs === null ? [] : [Date.now() + maxConnectionAgeMs * (1 - Math.random() / 10)]),
+      ...(plan.expiresAt === null ? [] : [plan.expiresAt]),
+    ];
+    this.hooks.check();
+    this.hub.connect(plan.source, new ResponseSink(exchange.openStream(), writeDeadlineMs), {
+      id: request.id,
+      heartbeatMs: plan.heartbeatMs,
+      retryMs: jitter(plan.retryMs),
+      endsAt: ends.length === 0 ? null : Math.min(...ends),
+    });
+  }
+
+  #unavailable(exchange: Exchange): HttpException {
+    exchange.setHeader('Retry-After', String(Math.max(1, Math.ceil(jitter(this.settings.retryMs) / 1000))));
+    return new ServiceUnavailableException('This server is shutting down; connect again to reach another.');
+  }
+}
+
+/** From half to one and a half times as long, so that clients do not come back together. */
+export function jitter(ms: number): number {
+  return Math.round(ms * (0.5 + Math.random()));
+}

@@ -1,0 +1,144 @@
+/** Channels: a declared family of topics, the events that they may carry, and how much of them is kept. */
+import { SseChannelsError } from './errors.js';
+import { eventNameOf, type EventType } from './event.js';
+import { TopicPattern, type ParamsOf } from './topic-pattern.js';
+
+/** What a topic's log keeps; the first bound that is reached wins. */
+export interface Retention {
+  /** Newest records kept; 0 keeps none, so that a reconnect after any event is a gap. @default 1000 */
+  readonly maxEvents: number;
+  /** Records older than this many milliseconds are dropped, and an idle topic's memory after it. @default 300_000 */
+  readonly maxAgeMs: number;
+  /** Bytes of encoded data kept. @default 1_048_576 */
+  readonly maxBytes: number;
+}
+
+/** What `defineChannel` takes. */
+export interface ChannelOptions<E extends EventType> {
+  /** The events that this channel's topics carry; at least one, each with a name of its own. */
+  readonly events: readonly E[];
+  /** How much of each topic is kept for replay. */
+  readonly replay?: Partial<Retention>;
+  /** The longest silence on this channel's streams, in milliseconds. @default the module's `heartbeatMs` */
+  readonly heartbeatMs?: number;
+  /** What clients wait before they reconnect, in milliseconds, jittered for each connection. @default the module's `retryMs` */
+  readonly retryMs?: number;
+}
+
+/** `topic()` takes no argument where the pattern has no parameter. */
+type TopicArguments<Pattern extends string> = keyof ParamsOf<Pattern> extends never
+  ? [params?: Record<string, never>]
+  : [params: ParamsOf<Pattern>];
+
+/** A declared family of topics; make one with `defineChannel`. */
+export class Channel<Pattern extends string = string, E extends EventType = EventType> {
+  readonly events: readonly E[];
+  readonly retention: Retention;
+  readonly heartbeatMs: number | undefined;
+  readonly retryMs: number | undefined;
+  /** The pattern, parsed. */
+  readonly topicPattern: TopicPattern;
+  readonly #eventsByName = new Map<string, E>();
+
+  /** @throws SseChannelsError `INVALID_CHANNEL`, `INVALID_OPTION`, `INVALID_EVENT_DEFINITION` */
+  constructor(
+    readonly pattern: Pattern,
+    options: ChannelOptions<E>,
+  ) {
+    this.topicPattern = new TopicPattern(pattern);
+    if (!Array.isArray(options?.events) || options.events.length === 0) {
+      throw new SseChannelsError(
+        'INVALID_CHANNEL',
+        `Channel "${pattern}" declares no event; list at least one in "events".`,
+      );
+    }
+    this.events = [...options.events];
+    for (const type of this.events) {
+      const name = eventNameOf(type);
+      if (this.#eventsByName.has(name)) {
+        throw new SseChannelsError(
+          'INVALID_CHANNEL',
+          `Channel "${pattern}" declares the event "${name}" twice; list it once, or rename one of the two.`,
+        );
+      }
+      this.#eventsByName.set(name, type);
+    }
+    const { maxEvents = 1000, maxAgeMs = 300_000, maxBytes = 1_048_576 } = options.replay ?? {};
+    this.retention = Object.freeze({
+      maxEvents: this.#wholeNumber('replay.maxEvents', maxEvents, 0),
+      maxAgeMs: this.#wholeNumber('replay.maxAgeMs', maxAgeMs, 1),
+      maxBytes: this.#wholeNumber('replay.maxBytes', maxBytes, 0),
+    });
+    this.heartbeatMs =
+      options.heartbeatMs === undefined
+        ? undefined
+        : this.#wholeNumber('heartbeatMs', options.heartbeatMs, 10, MAX_TIMER_MS);
+    this.retryMs =
+      options.retryMs === undefined ? undefined : this.#wholeNumber('retryMs', options.retryMs, 0, MAX_TIMER_MS);
+  }
+
+  /**
+   * The topic of these parameters.
+   * @throws SseChannelsError `INVALID_TOPIC_PARAMETER`
+   */
+  topic(...[params]: TopicArguments<Pattern>): Topic<Pattern, E> {
+    return new Topic(this, this.topicPattern.format(params ?? {}));
+  }
+
+  /** The topic of that name; null when it is not of this channel. */
+  topicNamed(name: string): Topic<Pattern, E> | null {
+    return this.topicPattern.parse(name) === null ? null : new Topic(this, name);
+  }
+
+  /** The declared event of that name, if there is one. */
+  eventNamed(name: string): E | undefined {
+    return this.#eventsByName.get(name);
+  }
+
+  #wholeNumber(option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
+    if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+    throw new SseChannelsError(
+      'INVALID_OPTION',
+      `Channel "${this.pattern}": ${option} must be a whole number ${range}, not ${String(value)}.`,
+    );
+  }
+}
+
+/** The longest delay that a JavaScript timer can wait. */
+export const MAX_TIMER_MS = 2_147_483_647;
+
+/** A channel with its parameters filled in: the unit of order, log and fan-out. */
+export class Topic<Pattern extends string = string, E extends EventType = EventType> {
+  constructor(
+    readonly channel: Channel<Pattern, E>,
+    /** The unambiguous name: `orders/42`; parameters are percent-encoded. */
+    readonly name: string,
+  ) {}
+
+  /** The parameters, decoded; numbers come back as strings. */
+  get params(): { readonly [Name in keyof ParamsOf<Pattern>]: string } {
+    return this.channel.topicPattern.parse(this.name) as { [Name in keyof ParamsOf<Pattern>]: string };
+  }
+
+  toString(): string {
+    return this.name;
+  }
+}
+
+/**
+ * Declares a channel: the contract between those who publish and those who listen.
+ *
+ * @example
+ * export const ordersChannel = defineChannel('orders/:orderId', {
+ *   events: [OrderPlaced, OrderShipped],
+ *   replay: { maxEvents: 500, maxAgeMs: 3_600_000 },
+ * });
+ * @throws SseChannelsError `INVALID_CHANNEL`, `INVALID_OPTION`, `INVALID_EVENT_DEFINITION`
+ */
+export function defineChannel<const Pattern extends string, E extends EventType>(
+  pattern: Pattern,
+  options: ChannelOptions<E>,
+): Channel<Pattern, E> {
+  return new Channel(pattern, options);
+}

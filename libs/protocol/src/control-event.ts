@@ -1,0 +1,79 @@
+/** The events that the library itself sends; their names start with `$`. PROTOCOL.md is the normative text. */
+import type { Cursor } from './cursor.js';
+
+/** The version of the wire protocol, sent in `$open`. */
+export const PROTOCOL_VERSION = 1;
+
+/**
+ * Why a log cannot give every record after a cursor. `trimmed`: records after it were removed by retention. `reset`: the
+ * cursor is of another log space, such as that of the process before a restart. `rewound`: it lies after the log's end.
+ * `invalid`: it is no cursor at all.
+ */
+export type GapReason = 'trimmed' | 'reset' | 'rewound' | 'invalid';
+
+/**
+ * Why a connection ended. `client-left`: the peer closed it. `slow`: it stopped reading for longer than the write deadline.
+ * `expired`: its age or its grant ran out. `revoked`: the application ended it. `drained`: the server stops. `done`: the
+ * source completed. `failed`: the source threw.
+ */
+export type EndReason = 'client-left' | 'slow' | 'expired' | 'revoked' | 'drained' | 'done' | 'failed';
+
+/** How one topic of a connection begins. */
+export interface OpenTopic {
+  /** The topic's name. */
+  readonly topic: string;
+  /** True when every record after the client's cursor follows. */
+  readonly resumed: boolean;
+  /** Why there is a gap; a `$gap` event follows. Null when there is none. */
+  readonly gap: GapReason | null;
+}
+
+/** The data of `$open`, the first event of every stream. */
+export interface OpenData {
+  readonly protocol: typeof PROTOCOL_VERSION;
+  /** The connection's id. */
+  readonly connection: string;
+  /** The longest silence in milliseconds: when nothing came for clearly longer, the connection is dead. */
+  readonly heartbeatMs: number;
+  /** One entry a topic; empty for a stream of one connection. */
+  readonly topics: readonly OpenTopic[];
+}
+
+/** The data of `$gap`: records of `topic` between the client's cursor and what follows are missing. */
+export interface GapData {
+  readonly topic: string;
+  readonly reason: GapReason;
+}
+
+/** The data of `$closing`, the last event of a stream that the server ends. */
+export interface ClosingData {
+  readonly reason: EndReason;
+  /** Whether the client should reconnect. When false, the `id:` is the final cursor and a reconnect is answered 204. */
+  readonly comeBack: boolean;
+}
+
+/** The data of `$error`: the source failed after the first byte; `$closing` follows. */
+export interface ErrorData {
+  /** A message that is safe to show; never the text of an unexpected error. */
+  readonly message: string;
+  /** The HTTP status that the error would have had before the first byte. */
+  readonly status: number;
+  readonly comeBack: boolean;
+}
+
+/**
+ * Said where a log could not give every record: an item of `bus.stream(…).pipe(replayFrom(cursor))`, and the `$gap` event of
+ * a stream. What the log still has follows it.
+ */
+export class Gap {
+  constructor(
+    /** The topic's name, or the channel's pattern for a stream of a whole channel. */
+    readonly topic: string,
+    readonly reason: GapReason,
+    /** Where the reader stands after the gap. */
+    readonly cursor: Cursor,
+  ) {}
+}
+
+/** Emitted by the operator `heartbeat(ms)` when nothing else was for so long; a comment on the wire. */
+export class Heartbeat {}

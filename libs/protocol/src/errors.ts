@@ -1,0 +1,54 @@
+/** The one error of this library: every failure a caller can act on carries a `code`. */
+
+/** What went wrong, as a constant to branch on; the message tells it to a person, with the value and the way out. */
+export type SseChannelsErrorCode =
+  | 'INVALID_EVENT_NAME'
+  | 'INVALID_EVENT_DEFINITION'
+  | 'INVALID_CHANNEL'
+  | 'CHANNEL_CONFLICT'
+  | 'INVALID_TOPIC_PARAMETER'
+  | 'INVALID_FRAME'
+  | 'FRAME_TOO_LARGE'
+  | 'INVALID_OPTION'
+  | 'EVENT_NOT_DECLARED'
+  | 'EVENT_INVALID'
+  | 'EVENT_NOT_SERIALIZABLE'
+  | 'INVALID_CURSOR'
+  | 'INVALID_HANDLER_RESULT'
+  | 'LOG_GAP'
+  | 'CLOSED'
+  | 'DRAINING';
+
+/** Thrown, or rejected with, by everything in this library. */
+export class SseChannelsError extends Error {
+  override readonly name: string = 'SseChannelsError';
+
+  constructor(
+    readonly code: SseChannelsErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+/** One rule that an event's data broke. */
+export interface EventIssue {
+  /** The property, dotted where it is nested: `address.street`; empty for the event as a whole. */
+  readonly property: string;
+  /** What is wrong with it, as the validator says it. */
+  readonly message: string;
+}
+
+/** An event's data broke the rules of its class or schema; `issues` lists every failed property. */
+export class EventValidationError extends SseChannelsError {
+  override readonly name = 'EventValidationError';
+
+  constructor(
+    readonly eventName: string,
+    readonly issues: readonly EventIssue[],
+  ) {
+    const list = issues.map(({ property, message }) => (property ? `${property}: ${message}` : message)).join('; ');
+    super('EVENT_INVALID', `Event "${eventName}" is not valid, nothing was sent: ${list}`);
+  }
+}

@@ -1,0 +1,4 @@
+/** For tests: the backplane contract, a backplane that misbehaves, and a client for end-to-end tests. */
+export * from './backplane-contract.js';
+export * from './faulty-backplane.js';
+export * from './sse-test-client.js';
