@@ -156,7 +156,6 @@ describe('Channel.topic', () => {
     const prices = defineChannel('prices', { events: [OrderShipped] });
 
     expect(prices.topic().name).toBe('prices');
-    expect(prices.topic({}).name).toBe('prices');
     expect(prices.topic().params).toEqual({});
   });
 

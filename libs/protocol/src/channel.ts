@@ -27,7 +27,7 @@ export interface ChannelOptions<E extends EventType> {
 
 /** `topic()` takes no argument where the pattern has no parameter. */
 type TopicArguments<Pattern extends string> = keyof ParamsOf<Pattern> extends never
-  ? [params?: Record<string, never>]
+  ? []
   : [params: ParamsOf<Pattern>];
 
 /** A declared family of topics; make one with `defineChannel`. */

@@ -1,0 +1,17 @@
+/** Makes the sample application; the program and its tests start it alike. */
+import 'reflect-metadata';
+import { ValidationPipe, type NestApplicationOptions } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { AppModule } from './app.module.js';
+import { CHART_DIRECTORY, PAGE_DIRECTORY } from './page/page-files.js';
+
+export async function createApp(options: NestApplicationOptions = {}): Promise<NestExpressApplication> {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule, options);
+  app.useGlobalPipes(new ValidationPipe({ whitelist: true, forbidNonWhitelisted: true, transform: true }));
+  app.useStaticAssets(PAGE_DIRECTORY, { prefix: '/assets/', index: false });
+  app.useStaticAssets(CHART_DIRECTORY, { prefix: '/vendor/uplot/', index: false });
+  // A deploy sends SIGTERM: streams end in order, and clients come back to the next process.
+  app.enableShutdownHooks();
+  return app;
+}
