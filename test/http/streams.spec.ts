@@ -218,7 +218,7 @@ describe.each(adapters)('on $adapter', ({ make }) => {
       ['a stream whose handler rejects', '/streams/rejected', {}, 403],
       ['a stream that is none', '/streams/not-a-stream', {}, 500],
     ])('%s answers with its status', async (_what, path, headers, status) => {
-      const client = await (await connect(path, { headers: headers as Record<string, string> })).end();
+      const client = await (await connect(path, { headers })).end();
       expect([client.status, client.headers['content-type']]).toEqual([status, 'application/json; charset=utf-8']);
       expect(JSON.parse(client.text)).toMatchObject({ statusCode: status });
     });

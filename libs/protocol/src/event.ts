@@ -137,7 +137,7 @@ export function eventNameOf(type: EventType): string {
   if (isEventDefinition(type)) return type.eventName;
   // Own properties only: a subclass of an event is not that event.
   if (typeof type === 'function' && Object.hasOwn(type, EVENT_NAME)) {
-    return (type as unknown as Record<symbol, string>)[EVENT_NAME];
+    return (type as unknown as { readonly [EVENT_NAME]: string })[EVENT_NAME];
   }
   throw new SseChannelsError(
     'INVALID_EVENT_DEFINITION',

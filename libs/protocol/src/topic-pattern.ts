@@ -79,7 +79,7 @@ export class TopicPattern {
     if (parts.length !== this.#segments.length) return null;
     const params: Record<string, string> = Object.create(null) as Record<string, string>;
     for (const [index, segment] of this.#segments.entries()) {
-      const part = parts[index];
+      const part = parts[index] ?? '';
       if ('literal' in segment) {
         if (segment.literal !== part) return null;
       } else {
@@ -96,7 +96,7 @@ export class TopicPattern {
     if (this.#segments.length !== other.#segments.length) return false;
     return this.#segments.every((mine, index) => {
       const theirs = other.#segments[index];
-      return !('literal' in mine) || !('literal' in theirs) || mine.literal === theirs.literal;
+      return theirs === undefined || !('literal' in mine) || !('literal' in theirs) || mine.literal === theirs.literal;
     });
   }
 

@@ -118,7 +118,7 @@ export class SseTestClient {
 
   /** The events of that name. */
   named<T = any>(name: string): Array<ReceivedEvent<T>> {
-    return this.events.filter((event) => event.name === name);
+    return this.events.filter((event): event is ReceivedEvent<T> => event.name === name);
   }
 
   /**
