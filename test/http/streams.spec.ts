@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { VersioningType } from '@nestjs/common';
 import { EventBus, Hub } from '@sse-channels/nest';
-import { SseTestClient, type SseTestRequest } from '@sse-channels/testing';
+import { eventually, SseTestClient, type SseTestRequest } from '@sse-channels/testing';
 import { adapters, startApp, type RunningApp } from './adapters.js';
 import {
   OrderPlaced,
@@ -200,7 +200,7 @@ describe.each(adapters)('on $adapter', ({ make }) => {
       const client = await (await connect('/orders/7/events')).opened();
       expect(hub.snapshot()).toEqual({ connections: 1, feeds: 1, subscriptions: 1 });
       client.leave();
-      await eventually(() => hub.snapshot().connections === 0);
+      await eventually(() => hub.snapshot().connections === 0, 'no connection');
       expect(hub.snapshot()).toEqual({ connections: 0, feeds: 0, subscriptions: 0 });
     });
   });
@@ -316,7 +316,7 @@ describe.each(adapters)('on $adapter', ({ make }) => {
       const client = await connect('/streams/endless');
       await client.receive(1);
       client.leave();
-      await eventually(() => witnessed.length === 3);
+      await eventually(() => witnessed.length === 3, 'three witnesses');
       expect([...witnessed].sort()).toEqual([
         'connection signal aborted',
         'nest signal aborted',
@@ -371,12 +371,3 @@ describe.each(adapters)('on $adapter', ({ make }) => {
     });
   });
 });
-
-/** Looks again and again until the condition holds. */
-async function eventually(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('It did not come to hold within 5 s.');
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}

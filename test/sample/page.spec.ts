@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { createApp } from '../../apps/sample/src/create-app.js';
-import { findProgram } from './servers.js';
+import { findProgram } from '../programs.js';
 
 interface Received {
   readonly symbol: string;
