@@ -26,9 +26,7 @@ export interface ChannelOptions<E extends EventType> {
 }
 
 /** `topic()` takes no argument where the pattern has no parameter. */
-type TopicArguments<Pattern extends string> = keyof ParamsOf<Pattern> extends never
-  ? []
-  : [params: ParamsOf<Pattern>];
+type TopicArguments<Pattern extends string> = keyof ParamsOf<Pattern> extends never ? [] : [params: ParamsOf<Pattern>];
 
 /** A declared family of topics; make one with `defineChannel`. */
 export class Channel<Pattern extends string = string, E extends EventType = EventType> {

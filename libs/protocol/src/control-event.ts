@@ -76,4 +76,7 @@ export class Gap {
 }
 
 /** Emitted by the operator `heartbeat(ms)` when nothing else was for so long; a comment on the wire. */
-export class Heartbeat {}
+export class Heartbeat {
+  /** Without a member of its own every object would pass for a heartbeat with the compiler. */
+  readonly heartbeat = true;
+}

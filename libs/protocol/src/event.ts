@@ -74,14 +74,18 @@ export type EventName<E extends EventType> = E extends { readonly eventName: inf
   ? Name
   : string;
 
+/** What `checkEventName` refuses and the compiler can know becomes `never`. */
+type PossibleName<Name extends string> = Name extends '' | 'error' | 'open' | 'message' | `$${string}` ? never : Name;
+
 // Symbol.for: the same event class must be recognised by an ESM and a CommonJS copy of this library in one process.
 const EVENT_NAME = Symbol.for('@sse-channels/event-name');
 
 /**
- * Marks a class as an event and gives it its name on the wire.
+ * Marks a class as an event and gives it its name on the wire. All properties of a valid instance are sent, as JSON.stringify
+ * writes them: class-transformer's `@Exclude()` and `@Expose()` are for responses, not for events.
  * @throws SseChannelsError `INVALID_EVENT_NAME`, `INVALID_EVENT_DEFINITION`
  */
-export function SseEvent<const Name extends string>(name: Name) {
+export function SseEvent<const Name extends string>(name: Name & PossibleName<Name>) {
   checkEventName(name);
   return <C extends EventClass>(target: C & { readonly eventName?: Name }): void => {
     if (Object.hasOwn(target, EVENT_NAME) && eventNameOf(target) !== name) {
@@ -106,7 +110,7 @@ export function SseEvent<const Name extends string>(name: Name) {
  * @throws SseChannelsError `INVALID_EVENT_NAME`, `INVALID_EVENT_DEFINITION`
  */
 export function defineEvent<const Name extends string, Input, Output>(
-  name: Name,
+  name: Name & PossibleName<Name>,
   schema: StandardSchema<Input, Output>,
 ): EventDefinition<Name, Input, Output> {
   checkEventName(name);

@@ -1,5 +1,5 @@
 /** The module's options: their defaults, and the check at boot. */
-import { MAX_TIMER_MS, SseChannelsError, type Channel } from '@sse-channels/protocol';
+import { Channel, MAX_TIMER_MS, SseChannelsError } from '@sse-channels/protocol';
 import type { Backplane } from '@sse-channels/engine';
 
 export interface SseChannelsModuleOptions {
@@ -80,18 +80,30 @@ const RANGES = {
 
 const UNKNOWN_PROPERTIES = ['reject', 'strip', 'keep'];
 const OTHER_OPTIONS = ['unknownProperties', 'channels', 'backplane'];
+/** The methods of a backplane. */
+const PORT = ['ready', 'append', 'read', 'tail', 'close'] as const;
 
 /**
  * Fills in the defaults.
  * @throws SseChannelsError `INVALID_OPTION` for an option that is unknown or out of range
  */
 export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsSettings {
+  if (typeof options !== 'object' || options === null) {
+    throw refuse(`needs an object of options, not ${String(options)}; does the factory return one?`);
+  }
   for (const name of Object.keys(options)) {
-    if (!(name in RANGES) && !OTHER_OPTIONS.includes(name)) {
+    if (!Object.hasOwn(RANGES, name) && !OTHER_OPTIONS.includes(name)) {
       throw refuse(`has no option "${name}"; it knows ${[...Object.keys(RANGES), ...OTHER_OPTIONS].join(', ')}.`);
     }
   }
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const { channels = [], backplane, ...rest } = options;
+  checkChannels(channels, 'channels');
+  if (backplane !== undefined && PORT.some((method) => typeof backplane?.[method] !== 'function')) {
+    throw refuse(
+      `needs backplane to have the methods ${PORT.join(', ')}; pass an instance of a backplane, or leave it out.`,
+    );
+  }
+  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
   const settings = { ...DEFAULT_SETTINGS, ...given } as SseChannelsSettings;
   for (const [name, [min, max]] of Object.entries(RANGES)) {
     const value = settings[name as keyof typeof RANGES];
@@ -101,10 +113,16 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
   }
   if (!UNKNOWN_PROPERTIES.includes(settings.unknownProperties)) {
     throw refuse(
-      `needs unknownProperties to be one of ${UNKNOWN_PROPERTIES.join(', ')}, not ${String(settings.unknownProperties)}.`,
+      `needs unknownProperties to be one of ${UNKNOWN_PROPERTIES.join(', ')}, not ${settings.unknownProperties as string}.`,
     );
   }
   return settings;
+}
+
+/** @throws SseChannelsError `INVALID_OPTION` unless it is a list of channels */
+export function checkChannels(channels: unknown, option: string): void {
+  if (Array.isArray(channels) && channels.every((channel) => channel instanceof Channel)) return;
+  throw refuse(`needs ${option} to be a list of channels; make them with defineChannel("orders/:orderId", { … }).`);
 }
 
 function refuse(why: string): SseChannelsError {

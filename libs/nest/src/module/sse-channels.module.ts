@@ -20,9 +20,11 @@ import {
 } from '@sse-channels/engine';
 import type { Channel, ErrorData } from '@sse-channels/protocol';
 import { jitter } from '../route/sse.interceptor.js';
+import { VanishedPeers } from '../response/vanished-peers.js';
 import { ClassEventValidator } from '../validation/class-event-validator.js';
 import { LogObserver } from './log-observer.js';
 import {
+  checkChannels,
   resolveSettings,
   SSE_CHANNELS_BACKPLANE,
   SSE_CHANNELS_OBSERVER,
@@ -33,11 +35,14 @@ import {
 import { RouteExplorer } from './route-explorer.js';
 import { ShutdownHookCheck } from './shutdown-hook-check.js';
 
-const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, ASYNC_OPTIONS_TYPE } =
+/** Vanished peers are looked for once a heartbeat, and at least so often. */
+const MAX_LOOK_MS = 15_000;
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
   new ConfigurableModuleBuilder<SseChannelsModuleOptions>({ moduleName: 'SseChannels' })
     .setClassMethodName('forRoot')
     .setFactoryMethodName('createSseChannelsOptions')
-    .setExtras({ isGlobal: true }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
+    .setExtras({}, (definition) => ({ ...definition, global: true }))
     .build();
 
 /** What `forRootAsync` takes. */
@@ -54,7 +59,8 @@ export interface SseChannelsOptionsFactory {
     { provide: SSE_CHANNELS_SETTINGS, inject: [MODULE_OPTIONS_TOKEN], useFactory: resolveSettings },
     {
       provide: ChannelRegistry,
-      inject: [MODULE_OPTIONS_TOKEN],
+      // After the settings: by then the options are known to be right.
+      inject: [MODULE_OPTIONS_TOKEN, SSE_CHANNELS_SETTINGS],
       useFactory: ({ channels = [] }: SseChannelsModuleOptions) => registering(new ChannelRegistry(), channels),
     },
     {
@@ -85,10 +91,16 @@ export interface SseChannelsOptionsFactory {
       useFactory: (backplane: Backplane, codec: EventCodec, channels: ChannelRegistry, observer: Observer) =>
         new Hub({ backplane, codec, channels, observer, describeError }),
     },
+    {
+      provide: VanishedPeers,
+      inject: [SSE_CHANNELS_SETTINGS],
+      useFactory: ({ heartbeatMs, writeDeadlineMs }: SseChannelsSettings) =>
+        new VanishedPeers({ lookMs: Math.min(heartbeatMs, MAX_LOOK_MS), deadlineMs: writeDeadlineMs }),
+    },
     ShutdownHookCheck,
     RouteExplorer,
   ],
-  exports: [EventBus, Hub, EventCodec, ShutdownHookCheck, ChannelRegistry, SSE_CHANNELS_SETTINGS],
+  exports: [EventBus, Hub, EventCodec, ShutdownHookCheck, VanishedPeers, ChannelRegistry, SSE_CHANNELS_SETTINGS],
 })
 export class SseChannelsModule
   extends ConfigurableModuleClass
@@ -103,16 +115,25 @@ export class SseChannelsModule
     super();
   }
 
+  /** Makes the bus and the hub of an application; without options every default holds. */
+  static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
   /**
    * Makes a feature module's channels known at boot, so that a conflict with another channel stops the application there and not
    * at the first publish. Channels that a controller serves with `@SseChannel` are known without it.
+   * @throws SseChannelsError `INVALID_OPTION` for what is no list of channels
    */
   static forFeature(channels: ReadonlyArray<Channel<any, any>>): DynamicModule {
+    checkChannels(channels, 'forFeature(channels)');
+    features += 1;
     return {
       module: SseChannelsFeature,
       providers: [
         {
-          provide: Symbol('SseChannelsFeature'),
+          // Numbered: an application with `moduleIdGeneratorAlgorithm: 'deep-hash'` takes modules that print alike for one.
+          provide: Symbol(`SseChannelsFeature ${features}`),
           inject: [ChannelRegistry],
           useFactory: (registry: ChannelRegistry) => registering(registry, channels),
         },
@@ -130,6 +151,8 @@ export class SseChannelsModule
     await this.backplane.close();
   }
 }
+
+let features = 0;
 
 /** Stands for one `forFeature`; separate, so that only the root has the hub's lifecycle. */
 @Module({})

@@ -1,16 +1,23 @@
 /** A sink that is an HTTP response: Node's own, of HTTP/1 or HTTP/2, behind Express or Fastify. */
 import type { ServerResponse } from 'node:http';
 import type { Sink, SinkListener } from '@sse-channels/engine';
+import { isGone, onGone } from './peer.js';
+import type { VanishedPeers } from './vanished-peers.js';
 
 export class ResponseSink implements Sink {
   readonly #response: ServerResponse;
   readonly #writeDeadlineMs: number;
+  readonly #vanishedPeers: VanishedPeers | undefined;
   #closed = false;
 
-  /** @param writeDeadlineMs how long bytes may wait for a peer that takes none of them */
-  constructor(response: ServerResponse, writeDeadlineMs: number) {
+  /**
+   * @param writeDeadlineMs how long bytes may wait for a peer that takes none of them
+   * @param vanishedPeers notices a peer that is gone without a word, as far as the system can
+   */
+  constructor(response: ServerResponse, writeDeadlineMs: number, vanishedPeers?: VanishedPeers) {
     this.#response = response;
     this.#writeDeadlineMs = writeDeadlineMs;
+    this.#vanishedPeers = vanishedPeers;
   }
 
   listen(listener: SinkListener): void {
@@ -20,7 +27,7 @@ export class ResponseSink implements Sink {
       this.#closed = true;
       listener.onClose();
     };
-    if (response.destroyed) return close();
+    if (isGone(response)) return close();
     response.on('drain', () => {
       if (this.#closed) return;
       response.setTimeout(0);
@@ -32,7 +39,9 @@ export class ResponseSink implements Sink {
       if (!this.#closed && response.writableLength > 0) listener.onStall();
     });
     // The response, not the request: a body that was read closes the request early.
-    response.on('close', close);
+    onGone(response, close);
+    const unwatch = this.#vanishedPeers?.watch(response.req.socket, () => listener.onStall());
+    if (unwatch !== undefined) onGone(response, unwatch);
     // A reset between two writes; "close" follows it.
     response.on('error', () => undefined);
     // A peer that closed its half cannot be an event stream's reader any more; HTTP/2 has no such thing.

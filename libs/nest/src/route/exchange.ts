@@ -1,6 +1,7 @@
 /** One request for a stream, seen the same whether Express or Fastify received it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
+import { isGone, onGone } from '../response/peer.js';
 
 /** Fastify's reply, as far as it matters here. */
 interface FastifyReply {
@@ -46,7 +47,12 @@ export class Exchange {
 
   /** Whether the peer went away before there was a stream. */
   get gone(): boolean {
-    return this.response.destroyed || this.response.writableEnded;
+    return isGone(this.response);
+  }
+
+  /** Calls back once when the peer has gone, whatever became of the stream; not when it has gone already. */
+  onGone(listener: () => void): void {
+    onGone(this.response, listener);
   }
 
   /** Sets a header on whatever the framework will answer, an exception filter's response included. */

@@ -20,25 +20,11 @@ export type SseRoute =
   | { readonly kind: 'channel'; readonly channel: Channel<any, any>; readonly options: SseChannelOptions }
   | { readonly kind: 'stream'; readonly events: readonly EventType[] };
 
-/** Nest's own key for a method's parameters (`ROUTE_ARGS_METADATA`), which no package root exports. */
-const ROUTE_ARGUMENTS = '__routeArguments__';
-
 /**
- * Tells Nest that the method's response is written by us. A method that takes `@Res()` is such a method; the entry goes behind
- * the parameters that it has.
+ * Tells Nest that the method's response is written by us. A method that takes `@Res()` is such a method; the entry goes before
+ * the parameters, where no argument is, so that neither a default value nor a rest parameter ever meets a response.
  */
-export const HandlesResponse: MethodDecorator = (target, key) => {
-  const routeArguments = (Reflect.getMetadata(ROUTE_ARGUMENTS, target.constructor, key) ?? {}) as Record<
-    string,
-    { index: number }
-  >;
-  const parameters = Reflect.getMetadata('design:paramtypes', target, key) as unknown[] | undefined;
-  const index = Math.max(
-    parameters?.length ?? 0,
-    ...Object.values(routeArguments).map((argument) => argument.index + 1),
-  );
-  Res()(target, key, index);
-};
+export const HandlesResponse: MethodDecorator = (target, key) => Res()(target, key, -1);
 
 /** A method decorator that also checks what the method returns. */
 export type HandlerDecorator<Result> = <Handler extends (...args: any[]) => Result | Promise<Result>>(

@@ -17,6 +17,7 @@ import { EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs'
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
 import { ResponseSink } from '../response/response-sink.js';
+import { VanishedPeers } from '../response/vanished-peers.js';
 import { Exchange } from './exchange.js';
 import { SSE_ROUTE, StreamResult, type SseRoute } from './sse-route.js';
 import { StreamRequest } from './stream-request.js';
@@ -38,6 +39,7 @@ export class SseInterceptor implements NestInterceptor {
     private readonly hub: Hub,
     private readonly codec: EventCodec,
     private readonly hooks: ShutdownHookCheck,
+    private readonly vanishedPeers: VanishedPeers,
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
   ) {}
 
@@ -122,7 +124,7 @@ export class SseInterceptor implements NestInterceptor {
       ...(plan.expiresAt === null ? [] : [plan.expiresAt]),
     ];
     this.hooks.check();
-    this.hub.connect(plan.source, new ResponseSink(exchange.openStream(), writeDeadlineMs), {
+    this.hub.connect(plan.source, new ResponseSink(exchange.openStream(), writeDeadlineMs, this.vanishedPeers), {
       id: request.id,
       heartbeatMs: plan.heartbeatMs,
       retryMs: jitter(plan.retryMs),

@@ -27,7 +27,7 @@ export class StreamRequest {
       const controller = new AbortController();
       this.#controller = controller;
       if (this.#exchange.gone) controller.abort();
-      else this.#exchange.response.once('close', () => controller.abort());
+      else this.#exchange.onGone(() => controller.abort());
     }
     return this.#controller;
   }

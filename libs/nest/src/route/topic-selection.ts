@@ -16,7 +16,7 @@ export interface TopicSelection<Pattern extends string = string, E extends Event
 /** @throws SseChannelsError `INVALID_OPTION` for what is no start position */
 export function checkStart(start: unknown, pattern: string): void {
   if (start === undefined || start === 'latest' || start === 'earliest') return;
-  const last = (start as { last?: unknown } | null)?.last;
+  const { last } = (start ?? {}) as { readonly last?: unknown };
   if (Number.isSafeInteger(last) && (last as number) >= 1) return;
   throw new SseChannelsError(
     'INVALID_OPTION',

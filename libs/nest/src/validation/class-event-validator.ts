@@ -2,19 +2,21 @@
 import { EventValidationError, eventNameOf, type EventClass, type EventIssue } from '@sse-channels/protocol';
 import type { ClassValidator } from '@sse-channels/engine';
 import { plainToInstance, type ClassConstructor } from 'class-transformer';
-import {
-  getMetadataStorage,
-  validate,
-  validateSync,
-  type ValidationError,
-  type ValidatorOptions,
-} from 'class-validator';
+import * as classValidator from 'class-validator';
+import type { ValidationError, ValidatorOptions } from 'class-validator';
 import type { SseChannelsSettings } from '../module/options.js';
+
+const { getMetadataStorage, validate, validateSync } = classValidator;
+
+/** The names of the rules that class-validator brings, such as `isString`: it exports each as a constant. None has to wait. */
+const SYNCHRONOUS_RULES: ReadonlySet<unknown> = new Set(
+  Object.values(classValidator).filter((exported) => typeof exported === 'string'),
+);
 
 /** How one class is validated; found out once. */
 interface ClassRules {
   readonly any: boolean;
-  /** Whether validation may have to wait: for an asynchronous rule of the class, or for one of a nested class. */
+  /** Whether validation may have to wait: for a rule that an application wrote, or for one of a nested class. */
   readonly asynchronous: boolean;
 }
 
@@ -54,8 +56,11 @@ export class ClassEventValidator implements ClassValidator {
         asynchronous: all.some(
           ({ type: kind, constraintCls }) =>
             kind === 'nestedValidation' ||
+            // Not only those that say `async: true`: validateSync would take the promise of one that does not for a yes.
             (constraintCls !== undefined &&
-              storage.getTargetValidatorConstraints(constraintCls).some(({ async }) => async)),
+              storage
+                .getTargetValidatorConstraints(constraintCls)
+                .some(({ async, name }) => async || !SYNCHRONOUS_RULES.has(name))),
         ),
       };
       this.#rules.set(type, rules);
@@ -71,8 +76,14 @@ function accept<T extends object>(type: EventClass<T>, instance: T, errors: read
 
 function* issuesOf(errors: readonly ValidationError[], parent: string): Generator<EventIssue> {
   for (const { property, constraints, children } of errors) {
-    const path = parent === '' ? property : `${parent}.${property}`;
+    const path = joined(parent, property);
     for (const message of Object.values(constraints ?? {})) yield { property: path, message };
     yield* issuesOf(children ?? [], path);
   }
+}
+
+/** An error of a nested object as a whole has no property, whatever its type says. */
+function joined(parent: string, property: string | undefined): string {
+  if (property === undefined) return parent;
+  return parent === '' ? property : `${parent}.${property}`;
 }

@@ -1,0 +1,57 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { ConsoleLogger, Logger } from '@nestjs/common';
+import { LogObserver } from './log-observer.js';
+
+const lines: unknown[][] = [];
+
+class Lines extends ConsoleLogger {
+  override debug(...line: unknown[]): void {
+    lines.push(['debug', ...line]);
+  }
+  override error(...line: unknown[]): void {
+    lines.push(['error', ...line]);
+  }
+}
+
+describe('the log observer', () => {
+  beforeEach(() => {
+    lines.length = 0;
+    Logger.overrideLogger(new Lines());
+  });
+
+  afterEach(() => Logger.overrideLogger(false));
+
+  it('tells the course of a connection and its gaps for those who debug', () => {
+    const observer = new LogObserver();
+
+    observer.connectionOpened('c1');
+    observer.gapTold('orders/7', 'trimmed');
+    observer.connectionEnded('c1', 'slow');
+
+    expect(lines).toEqual([
+      ['debug', 'Connection c1 opened', 'SseChannels'],
+      ['debug', 'Topic orders/7: a client was told of a gap (trimmed)', 'SseChannels'],
+      ['debug', 'Connection c1 ended: slow', 'SseChannels'],
+    ]);
+  });
+
+  it('tells a failure as an error, with its stack', () => {
+    const error = new Error('no such table');
+
+    new LogObserver().failed(error, 'serving connection c1');
+
+    expect(lines).toEqual([['error', 'Error while serving connection c1: no such table', error.stack, 'SseChannels']]);
+  });
+
+  it.each([
+    ['a string', 'broken', 'broken'],
+    ['nothing', undefined, 'undefined'],
+    ['an object', { status: 500 }, '[object Object]'],
+  ])('tells of %s that was thrown in place of an error', (_what, thrown, message) => {
+    new LogObserver().failed(thrown, 'reading the log of "orders/7"');
+
+    expect(lines).toEqual([
+      ['error', `Error while reading the log of "orders/7": ${message}`, expect.any(String), 'SseChannels'],
+    ]);
+  });
+});
