@@ -9,6 +9,7 @@ import {
   type Offset,
   type Retention,
 } from '@sse-channels/protocol';
+import { eventually } from './eventually.js';
 
 /** One case; register it with your runner: `for (const { name, run } of backplaneContract(create)) it(name, run);` */
 export interface ContractCase {
@@ -17,7 +18,6 @@ export interface ContractCase {
 }
 
 const KEEP: Retention = { maxEvents: 1_000, maxAgeMs: 3_600_000, maxBytes: 10_485_760 };
-const DEADLINE_MS = 10_000;
 
 /**
  * The cases of the contract.
@@ -154,7 +154,10 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
     const short = { ...KEEP, maxAgeMs: 40 };
     const before = (await backplane.read(topic, null, 1)).head;
     const first = offsetOf(await backplane.append(topic, draft(0), short));
-    await until(async () => (await backplane.read(topic, null, 10)).records.length === 0, 'the record has expired');
+    await eventually(
+      async () => (await backplane.read(topic, null, 10)).records.length === 0,
+      'the record has expired',
+    );
     const [older, at] = [await backplane.read(topic, before, 10), await backplane.read(topic, first, 10)];
     assert.deepEqual([older.intact, older.reason, at.intact], [false, 'trimmed', true]);
   });
@@ -164,7 +167,7 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
     const tail = await backplane.tail(topic, (record) => tailed.push(record), noLoss);
     const cursor = await backplane.append(topic, draft(0), { ...KEEP, maxEvents: 0 });
     await backplane.append(topic, draft(1), { ...KEEP, maxEvents: 0 });
-    await until(() => tailed.length === 2, 'two live records');
+    await eventually(() => tailed.length === 2, 'two live records');
     const page = await backplane.read(topic, offsetOf(cursor), 10);
     tail.end();
     assert.deepEqual([page.intact, page.records.length, numbers(tailed)], [false, 0, [0, 1]]);
@@ -187,7 +190,7 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
       const tail = await backplane.tail(topic, (record) => tailed.push(record), noLoss);
       const { position } = tail;
       for (let n = 1; n <= 100; n += 1) await append(backplane, topic, n);
-      await until(() => tailed.length === 100, 'a hundred live records');
+      await eventually(() => tailed.length === 100, 'a hundred live records');
       const head = tail.position;
       tail.end();
       await append(backplane, topic, 101);
@@ -208,7 +211,7 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
         await append(backplane, `${topic}/${n}`, -1);
         await append(backplane, `${topic}/a/b/end`, -1);
       }
-      await until(() => tailed.length >= 20, 'twenty live records');
+      await eventually(() => tailed.length >= 20, 'twenty live records');
       const page = await backplane.read(`${topic}/*/end`, null, 100);
       tail.end();
       assert.deepEqual([numbers(tailed), numbers(page.records)], [range(0, 20), range(0, 20)]);
@@ -231,7 +234,7 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
       const opened = follower.open(start);
       for (; last < 900;) await append(backplane, topic, (last += 1));
       await opened;
-      await until(() => followed.length >= 900, 'nine hundred records');
+      await eventually(() => followed.length >= 900, 'nine hundred records');
       follower.end();
       assert.deepEqual([numbers(followed), gaps], [range(1, 901), []]);
     },
@@ -243,13 +246,65 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
     const first = await backplane.tail(topic, (record) => one.push(record), noLoss);
     const second = await backplane.tail(topic, (record) => two.push(record), noLoss);
     await append(backplane, topic, 0);
-    await until(() => one.length === 1 && two.length === 1, 'both have the record');
+    await eventually(() => one.length === 1 && two.length === 1, 'both have the record');
     first.end();
     await append(backplane, topic, 1);
-    await until(() => two.length === 2, 'the other has the next');
+    await eventually(() => two.length === 2, 'the other has the next');
     second.end();
     assert.deepEqual([numbers(one), numbers(two)], [[0], [0, 1]]);
   });
+
+  contract('a tail that is ended twice does not end another', async (backplane, topic) => {
+    const first = await backplane.tail(topic, () => undefined, noLoss);
+    first.end();
+    const tailed: EventRecord[] = [];
+    const second = await backplane.tail(topic, (record) => tailed.push(record), noLoss);
+    first.end();
+    await append(backplane, topic, 0);
+    await eventually(() => tailed.length === 1, 'the record of the second tail');
+    second.end();
+  });
+
+  contract(
+    'a record that is appended while another is handed over comes after it, to every tail',
+    async (backplane, topic) => {
+      const tailed: EventRecord[] = [];
+      const answered: Array<Promise<string>> = [];
+      const answering = await backplane.tail(
+        `${topic}/*`,
+        (record) => {
+          if (record.topic === `${topic}/a`) answered.push(append(backplane, `${topic}/b`, Number(record.data) + 1));
+        },
+        noLoss,
+      );
+      const listening = await backplane.tail(`${topic}/*`, (record) => tailed.push(record), noLoss);
+      for (let n = 0; n < 10; n += 2) await append(backplane, `${topic}/a`, n);
+      await eventually(() => tailed.length === 10, 'ten live records');
+      await Promise.all(answered);
+      answering.end();
+      listening.end();
+      assert.deepEqual(
+        tailed.map(({ offset }) => offset),
+        tailed.map(({ offset }) => offset).sort(compareOffsets),
+      );
+    },
+  );
+
+  contract(
+    'a topic that is written again after all of it expired still tells who stood before',
+    async (backplane, topic) => {
+      const short = { ...KEEP, maxAgeMs: 40 };
+      const before = offsetOf(await append(backplane, `${topic}/other`, 0));
+      await backplane.append(topic, draft(0), short);
+      await eventually(
+        async () => (await backplane.read(topic, null, 10)).records.length === 0,
+        'the record has expired',
+      );
+      await backplane.append(topic, draft(1), short);
+      const page = await backplane.read(topic, before, 10);
+      assert.deepEqual([page.intact, page.reason], [false, 'trimmed']);
+    },
+  );
 
   contract('hostile topic names and data are kept apart and come back as they were', async (backplane, topic) => {
     const names = ['%2A', '%3E', 'a%2Fb', '%2E%2E', '%00', 'x'.repeat(3_000)].map((name) => `${topic}/${name}`);
@@ -320,13 +375,4 @@ async function readAll(backplane: Backplane, topic: string, start: ReadStart, li
     after = page.records.at(-1)?.offset ?? page.head;
   } while (page.more);
   return records;
-}
-
-/** Looks again and again until the condition holds. */
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `not within ${DEADLINE_MS} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

@@ -1,10 +1,10 @@
 /** A backplane that misbehaves as real ones may: tails that lose, double and delay records, reads that fail. */
 import type { Backplane, Draft, EventRecord, Page, ReadStart, Tail, TopicFilter } from '@sse-channels/engine';
-import type { Cursor, Retention } from '@sse-channels/protocol';
+import type { Cursor, Offset, Retention } from '@sse-channels/protocol';
 
 /** What may go wrong; each is asked anew for every record or read. */
 export interface Faults {
-  /** The tail does not hand this record over. */
+  /** The tail does not hand this record over. Where that could not be seen, of a filter's topics, it tells a loss. */
   lose?(record: EventRecord): boolean;
   /** The tail hands this record over twice. */
   double?(record: EventRecord): boolean;
@@ -44,33 +44,47 @@ export class FaultyBackplane implements Backplane {
   }
 
   async tail(filter: TopicFilter, onRecord: (record: EventRecord) => void, onLoss: () => void): Promise<Tail> {
-    let ended = false;
-    const hand = (record: EventRecord): void => {
-      if (!ended) onRecord(record);
-    };
-    let last: EventRecord | undefined;
+    // Of several topics `prev` does not show a loss, so the port has the tail tell it, before it hands over what follows.
+    const told = filter.includes('*') ? onLoss : (): void => undefined;
+    const late = new Set<NodeJS.Timeout>();
+    let attached = false;
+    let lost = false;
+    /** The last offset before a record that was held back. */
+    let vouched: Offset | undefined;
     const tail = await this.backplane.tail(
       filter,
       (record) => {
-        if (this.faults.lose?.(record) === true) return;
-        last = record;
-        const times = this.faults.double?.(record) === true ? 2 : 1;
-        const delayMs = this.faults.delayMs?.(record) ?? 0;
-        for (let time = 0; time < times; time += 1) {
-          if (delayMs > 0) setTimeout(hand, delayMs, record);
-          else hand(record);
+        const lose = attached && this.faults.lose?.(record) === true;
+        const delayMs = (attached && !lose && this.faults.delayMs?.(record)) || 0;
+        if (lose || delayMs > 0) {
+          vouched ??= record.prev ?? start;
+          lost ||= lose;
+          told();
         }
+        const hand = (): void => {
+          if (delayMs === 0) return onRecord(record);
+          const timer = setTimeout(() => {
+            late.delete(timer);
+            onRecord(record);
+            if (late.size === 0 && !lost) vouched = undefined;
+          }, delayMs);
+          late.add(timer);
+        };
+        if (!lose) hand();
+        if (!lose && this.faults.double?.(record) === true) hand();
       },
       onLoss,
     );
+    attached = true;
     const start = tail.position;
     return {
-      // A tail that loses records must not vouch for more than it handed over.
+      // A tail that holds records back must not vouch for more than it handed over.
       get position() {
-        return last?.offset ?? start;
+        return vouched ?? tail.position;
       },
       end: () => {
-        ended = true;
+        for (const timer of late) clearTimeout(timer);
+        late.clear();
         tail.end();
       },
     };

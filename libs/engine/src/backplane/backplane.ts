@@ -65,7 +65,7 @@ export interface Backplane {
   /**
    * Follows a topic, or all topics of a filter, from now on. Records come in the order of their offsets. A tail may lose
    * records: of a single topic the reader sees it by `prev`, otherwise, and whenever it suspects a loss, the tail calls
-   * `onLoss`, and the reader reads the log.
+   * `onLoss`, before it hands over what follows, and the reader reads the log. `onRecord` must not throw.
    */
   tail(filter: TopicFilter, onRecord: (record: EventRecord) => void, onLoss: () => void): Promise<Tail>;
   /** Ends all tails and lets go of everything; later calls reject. */

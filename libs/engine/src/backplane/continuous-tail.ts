@@ -28,10 +28,13 @@ export interface ContinuousTailListener {
  * records are not kept, since the log has them.
  */
 export class ContinuousTail {
+  /** The last offset that was handed over or passed; empty while it is not known. */
   #head: Offset = '';
   #tail: Tail | undefined;
   #announced: Offset | undefined;
-  #filling = true;
+  /** The tail suspects a loss that no read has looked for yet. */
+  #suspected = false;
+  #filling = false;
   #ended = false;
   #wake: (() => void) | undefined;
 
@@ -46,6 +49,8 @@ export class ContinuousTail {
    * @param after follow from this offset on: undefined is from now, null from the earliest record
    */
   async open(after?: Offset | null): Promise<void> {
+    // From now on: whatever the tail hands over lies after its start, so it is taken even before the attachment is told.
+    this.#filling = after !== undefined;
     const tail = await this.backplane.tail(
       this.filter,
       (record) => this.#arrived(record),
@@ -55,10 +60,8 @@ export class ContinuousTail {
     this.#tail = tail;
     const position = tail.position;
     if (after === undefined) {
-      this.#head = position;
-      // What arrived while attaching lies after the position, or precedes it and is not wanted.
-      if (this.#announced !== undefined && compareOffsets(this.#announced, position) > 0) void this.#fill(position);
-      else this.#filling = false;
+      if (this.#head === '') this.#head = position;
+      if (this.#suspected && !this.#filling) void this.#fill(this.#head);
       return;
     }
     if (after !== null) this.#head = after;
@@ -69,6 +72,13 @@ export class ContinuousTail {
   /** Every record up to this offset of the log space has been handed over. */
   get position(): Offset {
     return this.#filling || this.#tail === undefined ? this.#head : laterOffset(this.#head, this.#tail.position);
+  }
+
+  /** Sees to it that every record up to this offset is handed over: where the tail does not vouch for it, the log is read. */
+  reach(offset: Offset): void {
+    if (this.#ended || this.#tail === undefined || compareOffsets(this.position, offset) >= 0) return;
+    this.#announced = this.#announced === undefined ? offset : laterOffset(this.#announced, offset);
+    if (!this.#filling) void this.#fill(this.#head);
   }
 
   end(): void {
@@ -84,7 +94,7 @@ export class ContinuousTail {
       return;
     }
     if (compareOffsets(record.offset, this.#head) <= 0) return;
-    if (record.prev !== null && compareOffsets(record.prev, this.#head) > 0) {
+    if (this.#head !== '' && record.prev !== null && compareOffsets(record.prev, this.#head) > 0) {
       this.#announced = record.offset;
       void this.#fill(this.#head);
       return;
@@ -93,7 +103,10 @@ export class ContinuousTail {
   }
 
   #suspect(): void {
-    if (!this.#ended && !this.#filling) void this.#fill(this.#head);
+    if (this.#ended) return;
+    // A read that is under way may have looked before the loss, so one more follows it.
+    this.#suspected = true;
+    if (!this.#filling && this.#head !== '') void this.#fill(this.#head);
   }
 
   #deliver(record: EventRecord): void {
@@ -105,23 +118,28 @@ export class ContinuousTail {
     this.#filling = true;
     let after = start;
     let retryMs = RETRY_MS;
-    let staleSince: number | undefined;
+    let awaited: Offset | undefined;
+    let awaitedSince = 0;
     while (!this.#ended) {
+      this.#suspected = false;
       let page;
       try {
         page = await this.backplane.read(this.filter, after, PAGE_LIMIT);
       } catch (error) {
         if (this.#ended) return;
         this.listener.onError(error);
+        if (this.#ended) return;
         await this.#pause(retryMs);
         retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
         continue;
       }
       if (this.#ended) return;
+      retryMs = RETRY_MS;
       if (after === null) this.#head = page.from;
       if (!page.intact) {
         this.#head = page.from;
         this.listener.onGap(page.reason ?? 'reset', page.from);
+        if (this.#ended) return;
       }
       for (const record of page.records) {
         this.#deliver(record);
@@ -129,11 +147,13 @@ export class ContinuousTail {
       }
       if (!page.more) this.#head = laterOffset(this.#head, page.head);
       after = this.#head;
-      if (page.more) continue;
+      if (page.more || this.#suspected) continue;
       if (this.#announced === undefined || compareOffsets(this.#announced, this.#head) <= 0) break;
       // A replica may answer before it has what the tail announced.
-      staleSince ??= Date.now();
-      if (Date.now() - staleSince >= STALE_MS) {
+      if (awaited === undefined || compareOffsets(awaited, this.#head) <= 0) {
+        awaited = this.#announced;
+        awaitedSince = performance.now();
+      } else if (performance.now() - awaitedSince >= STALE_MS) {
         this.#head = this.#announced;
         this.listener.onGap('rewound', this.#head);
         break;

@@ -35,6 +35,10 @@ export class MemoryBackplane implements Backplane {
   readonly #topicTails = new Map<string, Set<LiveTail>>();
   readonly #filterTails = new Set<LiveTail>();
   readonly #forgotten = new ForgottenTopics();
+  /** Appended, but not yet handed over to every tail: the first is being handed over now. */
+  readonly #due: EventRecord[] = [];
+  /** While some are due: every tail has the records up to this offset. */
+  #handedOver: Offset = FIRST_OFFSET;
   #clockMs = 0;
   #sequence = 0;
   #sweep: NodeJS.Timeout | undefined;
@@ -47,12 +51,16 @@ export class MemoryBackplane implements Backplane {
 
   async append(topic: string, draft: Draft, retention: Retention): Promise<Cursor> {
     this.#assertOpen();
+    if (this.#due.length === 0) this.#handedOver = this.#position();
     this.#tick();
     this.#sequence += 1;
     const offset = formatOffset(this.#clockMs, this.#sequence);
     let log = this.#logs.get(topic);
     if (log === undefined) {
       log = new MemoryLog(retention);
+      // The topic may have had a log before this one.
+      const forgotten = this.#forgotten.newestOf(topic);
+      if (forgotten !== FIRST_OFFSET) log.trimmed = forgotten;
       this.#logs.set(topic, log);
       this.#startSweep();
     }
@@ -66,8 +74,9 @@ export class MemoryBackplane implements Backplane {
       time: Date.now(),
     };
     log.append(record);
-    for (const tail of this.#topicTails.get(topic) ?? []) tail.onRecord(record);
-    for (const tail of this.#filterTails) if (matchesFilter(tail.filter, topic)) tail.onRecord(record);
+    this.#due.push(record);
+    // A listener that publishes is inside a hand-over: what it adds waits, or other tails would get it before this one's record.
+    if (this.#due.length === 1) this.#handOver();
     return formatCursor(this.epoch, offset);
   }
 
@@ -100,7 +109,7 @@ export class MemoryBackplane implements Backplane {
     const live: LiveTail = { filter, onRecord };
     const tails = filter.includes('*') ? this.#filterTails : this.#tailsOf(filter);
     tails.add(live);
-    const position = (): Offset => this.#position();
+    const position = (): Offset => (this.#due.length > 0 ? this.#handedOver : this.#position());
     return {
       get position() {
         // Records are handed over inside `append`, so the log space's own position is the tail's.
@@ -108,7 +117,7 @@ export class MemoryBackplane implements Backplane {
       },
       end: () => {
         tails.delete(live);
-        if (tails.size === 0) this.#topicTails.delete(filter);
+        if (tails.size === 0 && this.#topicTails.get(filter) === tails) this.#topicTails.delete(filter);
       },
     };
   }
@@ -124,6 +133,16 @@ export class MemoryBackplane implements Backplane {
   /** How many topics have a log: what the memory is spent on. */
   get topics(): number {
     return this.#logs.size;
+  }
+
+  /** Hands over what is due, in the order of the offsets. */
+  #handOver(): void {
+    for (let record = this.#due[0]; record !== undefined; record = this.#due[0]) {
+      for (const tail of this.#topicTails.get(record.topic) ?? []) hand(tail, record);
+      for (const tail of this.#filterTails) if (matchesFilter(tail.filter, record.topic)) hand(tail, record);
+      this.#handedOver = record.offset;
+      this.#due.shift();
+    }
   }
 
   #tailsOf(topic: string): Set<LiveTail> {
@@ -197,6 +216,17 @@ export class MemoryBackplane implements Backplane {
   }
 }
 
+function hand(tail: LiveTail, record: EventRecord): void {
+  try {
+    tail.onRecord(record);
+  } catch (error) {
+    // Neither the publisher nor the other tails are at fault.
+    setImmediate(() => {
+      throw error;
+    });
+  }
+}
+
 function page(from: Offset, records: readonly EventRecord[], limit: number, head: Offset): Page {
   const more = records.length > limit;
   return { from, records: more ? records.slice(0, limit) : records, more, head, intact: true, reason: null };
@@ -210,7 +240,8 @@ function merge(lists: EventRecord[][]): EventRecord[] {
 
 /**
  * What is left of idle topics: the newest record that was forgotten, told apart by the first segment, which is nearly always a
- * channel's own. Who stands before it cannot be vouched for in a topic without a log: a gap too many, never one too few.
+ * channel's own. Who stands before it cannot be vouched for in a topic without a log, or with one that began later: a gap too
+ * many, never one too few.
  */
 class ForgottenTopics {
   readonly #newest = new Map<string, Offset>();

@@ -67,8 +67,17 @@ export class EventBus {
     topic: Topic<string, E>,
     events: ReadonlyArray<EventInstance<E>>,
   ): Promise<Cursor[]> {
-    const drafts = events.map((event) => this.#encode(topic, [event]));
-    const encoded = drafts.some((draft) => draft instanceof Promise) ? Promise.all(drafts) : (drafts as Draft[]);
+    const drafts = events.map((event) => {
+      try {
+        return this.#encode(topic, [event]);
+      } catch (error) {
+        // Not thrown here: the validators before it are still at work, and what they reject with must be heard.
+        return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+      }
+    });
+    const encoded = drafts.some((draft) => draft instanceof Promise)
+      ? Promise.all(drafts.map((draft) => Promise.resolve(draft)))
+      : (drafts as Draft[]);
     return this.#inTurn(topic, encoded, (all) => Promise.all(all.map((draft) => this.#append(topic, draft))));
   }
 
@@ -132,8 +141,7 @@ export class EventBus {
       );
     }
     this.#parts.channels.register(topic.channel);
-    const { type, data } =
-      event.length === 2 ? { type: event[0] as EventType, data: event[1] } : unpackInstance(event[0]);
+    const { type, data } = event.length === 2 ? { type: event[0], data: event[1] } : unpackInstance(event[0]);
     const name = eventNameOf(type);
     const declared = topic.channel.eventNamed(name);
     if (declared !== type) {
@@ -152,14 +160,10 @@ export class EventBus {
     const before = this.#busy.get(topic.name);
     if (before === undefined && !(encoded instanceof Promise)) return append(encoded);
     const appended = Promise.all([encoded, before]).then(([ready]) => append(ready));
-    const settled = appended
-      .then(
-        () => undefined,
-        () => undefined,
-      )
-      .then(() => {
-        if (this.#busy.get(topic.name) === settled) this.#busy.delete(topic.name);
-      });
+    // One that is refused is over before those ahead of it; what comes later waits for them all the same.
+    const settled = Promise.allSettled(before === undefined ? [appended] : [before, appended]).then(() => {
+      if (this.#busy.get(topic.name) === settled) this.#busy.delete(topic.name);
+    });
     this.#busy.set(topic.name, settled);
     return appended;
   }

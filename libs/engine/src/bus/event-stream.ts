@@ -75,17 +75,23 @@ export class EventStream<E extends EventType, Pattern extends string> extends Ob
     const cursorAt = (offset: Offset): Cursor => formatCursor(backplane.epoch, offset);
     const tail = new ContinuousTail(backplane, filter, {
       onRecord: (record) => {
-        const delivery = deliver(of, codec, record, cursorAt(record.offset));
+        let delivery;
+        try {
+          delivery = deliver(of, codec, record, cursorAt(record.offset));
+        } catch (error) {
+          // An event that this process cannot read concerns this stream, not the backplane that hands it over.
+          return subscriber.error(error);
+        }
         if (delivery !== null) subscriber.next(delivery);
       },
       onGap: (reason, from) => onGap(new Gap(label, reason, cursorAt(from))),
       onError: (error) => observer.failed?.(error, `reading the log of "${label}"`),
     });
-    open.add(subscriber as Subscriber<never>);
+    open.add(subscriber);
     if (foreign !== undefined) onGap(new Gap(label, foreign, cursorAt('0-0')));
     tail.open(after).catch((error: unknown) => subscriber.error(error));
     return () => {
-      open.delete(subscriber as Subscriber<never>);
+      open.delete(subscriber);
       tail.end();
     };
   }

@@ -10,11 +10,12 @@ import {
   MAX_TIMER_MS,
   type Cursor,
   type EventInstance,
+  type EventName,
   type EventOutput,
   type EventType,
   type GapReason,
 } from '@sse-channels/protocol';
-import { Observable, type OperatorFunction } from 'rxjs';
+import { filter, Observable, takeWhile, type OperatorFunction } from 'rxjs';
 import { EventStream } from './event-stream.js';
 
 /**
@@ -46,7 +47,7 @@ function skipThrough<T>(source: Observable<T>, cursor: Cursor): Observable<T | G
       subscriber.next(new Gap('', reason, cursor));
     };
     if (wanted === null) tell('invalid');
-    return source.subscribe({
+    return whileOpen(source, subscriber).subscribe({
       next: (item) => {
         if (!reached && wanted !== null && !(item instanceof Heartbeat) && !(item instanceof Gap)) {
           const own = (item as { cursor?: unknown } | null)?.cursor;
@@ -94,7 +95,7 @@ export function heartbeat<T>(ms: number): OperatorFunction<T, T | Heartbeat> {
   return (source) =>
     new Observable((subscriber) => {
       const timer = setInterval(() => subscriber.next(new Heartbeat()), ms);
-      const subscription = source.subscribe({
+      const subscription = whileOpen(source, subscriber).subscribe({
         next: (item) => {
           timer.refresh();
           subscriber.next(item);
@@ -112,11 +113,20 @@ export function heartbeat<T>(ms: number): OperatorFunction<T, T | Heartbeat> {
 /** The items of `T` that `ofEvent(type)` lets through: deliveries and instances of that event, and control items. */
 type OfEvent<T, E extends EventType> = T extends Gap | Heartbeat
   ? T
-  : T extends { readonly topic: { readonly channel: unknown }; readonly event: infer Event }
-    ? [Event] extends [EventOutput<E>]
-      ? T
-      : never
+  : T extends { readonly event: infer Event; readonly cursor: Cursor }
+    ? T extends { readonly name: infer Name extends string }
+      ? IfSame<Name, Event, E, T>
+      : IfSame<string, Event, E, T>
     : Extract<T, EventInstance<E>>;
+
+/** `T` where an event is of type `E`: told by the names where the compiler knows both, else by what the events are made of. */
+type IfSame<Name extends string, Event, E extends EventType, T> = string extends Name | EventName<E>
+  ? [Event] extends [EventOutput<E> | EventInstance<E>]
+    ? T
+    : never
+  : Name extends EventName<E>
+    ? T
+    : never;
 
 /**
  * Lets through the events of one type: deliveries of `bus.stream()` and bare event instances alike. `Gap` and `Heartbeat` items
@@ -132,14 +142,10 @@ export function ofEvent<T, E extends EventType>(type: E): OperatorFunction<T, Of
     const delivery = item as { readonly event: unknown; readonly name?: unknown };
     return delivery.name === undefined ? matches(delivery.event) : delivery.name === name;
   };
-  return (source) =>
-    new Observable((subscriber) =>
-      source.subscribe({
-        next: (item) => {
-          if (matches(item)) subscriber.next(item as OfEvent<T, E>);
-        },
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => subscriber.complete(),
-      }),
-    );
+  return filter(matches) as OperatorFunction<T, OfEvent<T, E>>;
+}
+
+/** The source until its subscriber has enough: one that emits everything inside `subscribe` could not be stopped otherwise. */
+function whileOpen<T>(source: Observable<T>, subscriber: { readonly closed: boolean }): Observable<T> {
+  return source.pipe(takeWhile(() => !subscriber.closed));
 }

@@ -27,8 +27,17 @@ export interface ClassValidator {
 export const uncheckedClassValidator: ClassValidator = {
   validate: (type, data) => uncheckedClassValidator.revive(type, data),
   revive: <T extends object>(type: EventClass<T>, data: object) =>
-    (data instanceof type ? data : Object.assign(Object.create(type.prototype as object), data)) as T,
+    data instanceof type ? data : instanceOf(type, data),
 };
+
+/** Defines instead of assigning: JSON may hold a key `__proto__`. */
+function instanceOf<T extends object>(type: EventClass<T>, data: object): T {
+  const instance = Object.create(type.prototype as object) as T;
+  for (const [key, value] of Object.entries(data)) {
+    Object.defineProperty(instance, key, { value, writable: true, enumerable: true, configurable: true });
+  }
+  return instance;
+}
 
 /** The one place where events are validated, written and read. */
 export class EventCodec {
@@ -44,7 +53,8 @@ export class EventCodec {
   encode(type: EventType, data: unknown): Draft | Promise<Draft> {
     const name = eventNameOf(type);
     const valid = isEventDefinition(type) ? this.#validateSchema(type, data) : this.#validateClass(type, name, data);
-    return isPromiseLike(valid) ? valid.then((value) => write(name, value)) : write(name, valid);
+    // A validator's promise may be of another library or realm; what is given on is always one of ours.
+    return isPromiseLike(valid) ? Promise.resolve(valid).then((value) => write(name, value)) : write(name, valid);
   }
 
   /** Reads a record's event, once: an instance of its class, or what its schema put out. */

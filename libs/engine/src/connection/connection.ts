@@ -35,6 +35,14 @@ export interface ConnectionListener {
   describeError(error: unknown): ErrorData;
 }
 
+/** What else a `$closing` may need. */
+interface Closing {
+  readonly retryMs?: number | undefined;
+  readonly error?: unknown;
+  /** A frame that goes out before it. */
+  readonly before?: string;
+}
+
 export class Connection {
   readonly id: string;
   readonly heartbeatMs: number;
@@ -45,6 +53,7 @@ export class Connection {
   readonly #listener: ConnectionListener;
   #writable = true;
   #writing = false;
+  /** By the clock that is never set: the wall clock may step back, and the heartbeats would stop. */
   #lastWriteAt = 0;
   #ending: { readonly reason: EndReason; readonly comeBack: boolean; readonly retryMs?: number | undefined } | null =
     null;
@@ -120,7 +129,7 @@ export class Connection {
     if (outcome?.reason === 'failed') this.#fail(outcome.error);
     else if (outcome?.reason === 'done') this.#close('done', false);
     else if (this.#ending !== null && !this.#source.pending) {
-      this.#close(this.#ending.reason, this.#ending.comeBack, this.#ending.retryMs);
+      this.#close(this.#ending.reason, this.#ending.comeBack, this.#ending);
     }
   }
 
@@ -128,20 +137,23 @@ export class Connection {
   tick(now: number): void {
     if (this.#ended) return;
     if (this.#options.endsAt !== null && now >= this.#options.endsAt) return this.end('expired');
-    if (!this.#writable || now - this.#lastWriteAt < this.heartbeatMs) return;
+    if (!this.#writable || !this.#quiet) return;
     this.wake();
-    if (this.#ended || !this.#writable || now - this.#lastWriteAt < this.heartbeatMs) return;
+    if (this.#ended || !this.#writable || !this.#quiet) return;
     const cursor = this.#source.cursor;
     this.#write(cursor === null ? QUIET_HEARTBEAT : Buffer.from(`:\nid: ${cursor}\n\n`));
   }
 
   /**
-   * Ends the connection in order: what is due is sent, then `$closing`. Does nothing when it is ending already.
+   * Ends the connection with `$closing`: as `drained` after what is due, for any other reason at once. Does nothing when it is
+   * ending already.
    * @param comeBack whether the client should reconnect; when not, its next try is answered 204
    * @param retryMs how long it should wait before that; as in `$open` when absent
    */
   end(reason: EndReason, { comeBack = true, retryMs }: { comeBack?: boolean; retryMs?: number } = {}): void {
     if (this.#ended || this.#ending !== null) return;
+    // Whose grant has run out gets nothing more; what was due is behind the client's cursor, if it may come back.
+    if (reason !== 'drained') return this.#close(reason, comeBack, { retryMs });
     this.#ending = { reason, comeBack, retryMs };
     this.wake();
   }
@@ -152,24 +164,29 @@ export class Connection {
     this.#sink.destroy();
   }
 
-  #fail(error: unknown): void {
-    const data = this.#listener.describeError(error);
-    this.#write(Buffer.from(encodeFrame({ event: '$error', data: JSON.stringify(data) })));
-    this.#close('failed', data.comeBack, undefined, error);
+  get #quiet(): boolean {
+    return performance.now() - this.#lastWriteAt >= this.heartbeatMs;
   }
 
-  #close(reason: EndReason, comeBack: boolean, retryMs?: number, error?: unknown): void {
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    const data = this.#listener.describeError(error);
+    // One write with `$closing`: a sink that is full after the first would have to take the second all the same.
+    this.#close('failed', data.comeBack, {
+      error,
+      before: encodeFrame({ event: '$error', data: JSON.stringify(data) }),
+    });
+  }
+
+  #close(reason: EndReason, comeBack: boolean, { retryMs, error, before = '' }: Closing = {}): void {
     if (this.#ended) return;
     const data: ClosingData = { reason, comeBack };
-    this.#write(
-      Buffer.from(
-        encodeFrame({
-          ...(comeBack ? { retry: retryMs ?? this.#options.retryMs } : { id: FINAL_CURSOR }),
-          event: '$closing',
-          data: JSON.stringify(data),
-        }),
-      ),
-    );
+    const closing = encodeFrame({
+      ...(comeBack ? { retry: retryMs ?? this.#options.retryMs } : { id: FINAL_CURSOR }),
+      event: '$closing',
+      data: JSON.stringify(data),
+    });
+    this.#write(Buffer.from(before + closing));
     this.#finish(reason, error);
     this.#sink.end();
   }
@@ -183,7 +200,7 @@ export class Connection {
 
   #write(bytes: Buffer): void {
     if (this.#ended) return;
-    this.#lastWriteAt = Date.now();
+    this.#lastWriteAt = performance.now();
     this.#writable = this.#sink.write(bytes);
   }
 }

@@ -7,10 +7,11 @@ import {
   SseChannelsError,
   type Cursor,
   type EventInstance,
+  type EventOutput,
   type EventType,
   type GapData,
 } from '@sse-channels/protocol';
-import { isObservable, type Observable, type Subscription } from 'rxjs';
+import { isObservable, Subject, takeUntil, type Observable } from 'rxjs';
 import type { Draft } from '../backplane/backplane.js';
 import { unpackInstance, type EventCodec } from '../codec/event-codec.js';
 import type { Source, SourceOutcome } from './source.js';
@@ -28,7 +29,8 @@ export interface PlacedEvent<Event = unknown> {
 }
 
 /** What a typed stream may emit: bare event instances, placed events, and control items. */
-export type StreamItem<E extends EventType = EventType> = EventInstance<E> | PlacedEvent | Gap | Heartbeat;
+export type StreamItem<E extends EventType = EventType> =
+  EventInstance<E> | PlacedEvent<EventInstance<E> | EventOutput<E>> | Gap | Heartbeat;
 
 /** What a typed stream may be. */
 export type StreamInput<E extends EventType = EventType> = Observable<StreamItem<E>> | AsyncIterable<StreamItem<E>>;
@@ -53,9 +55,11 @@ export class ItemSource implements Source {
   #frames: Buffer[] = [];
   #bytes = 0;
   #closed = false;
-  #subscription: Subscription | undefined;
+  /** Ends the subscription, even of an Observable that is still emitting inside `subscribe`. */
+  readonly #stop = new Subject<void>();
   #iterator: AsyncIterator<unknown> | undefined;
   #taken: (() => void) | undefined;
+  #announcing: NodeJS.Immediate | undefined;
   /** Set while a validator is asynchronous: later items wait their turn. */
   #encoding: Promise<void> | null = null;
 
@@ -72,13 +76,11 @@ export class ItemSource implements Source {
   start(wake: () => void): void {
     this.#wake = wake;
     if (isObservable(this.#input)) {
-      this.#subscription = this.#input.subscribe({
+      this.#input.pipe(takeUntil(this.#stop)).subscribe({
         next: (item) => this.#accept(item),
         error: (error: unknown) => this.#settle({ reason: 'failed', error }),
         complete: () => this.#settle({ reason: 'done' }),
       });
-      // It may have ended inside subscribe, before there was a subscription to end.
-      if (this.#closed || this.outcome !== null) this.#subscription.unsubscribe();
     } else {
       void this.#pull(this.#input);
     }
@@ -102,10 +104,18 @@ export class ItemSource implements Source {
     if (this.#closed) return;
     this.#closed = true;
     this.#frames = [];
-    this.#subscription?.unsubscribe();
+    clearImmediate(this.#announcing);
+    this.#stop.next();
     this.#taken?.();
-    // A generator that is waiting answers when it wakes up; nobody waits for it, and what it throws then concerns nobody.
-    this.#iterator?.return?.()?.then(undefined, () => undefined);
+    void this.#return();
+  }
+
+  async #return(): Promise<void> {
+    try {
+      await this.#iterator?.return?.();
+    } catch {
+      // A generator that is waiting answers when it wakes up; nobody waits for it, and what it throws then concerns nobody.
+    }
   }
 
   async #pull(iterable: AsyncIterable<unknown>): Promise<void> {
@@ -146,7 +156,7 @@ export class ItemSource implements Source {
       .catch((error: unknown) => this.#fail(error))
       .finally(() => {
         if (this.#encoding === mine) this.#encoding = null;
-        this.#wake();
+        this.#announce();
       });
     return mine;
   }
@@ -163,10 +173,7 @@ export class ItemSource implements Source {
     const { type, data, cursor } = this.#unpack(item);
     const name = eventNameOf(type);
     if (this.#events.get(name) !== type) {
-      throw new SseChannelsError(
-        'EVENT_NOT_DECLARED',
-        `Event "${name}" is not declared on this stream; add it to the "events" of @SseStream.`,
-      );
+      throw notDeclared(name);
     }
     const push = (draft: Draft): void =>
       this.#push(
@@ -182,9 +189,10 @@ export class ItemSource implements Source {
     if (typeof placed !== 'object' || placed === null || typeof placed.cursor !== 'string' || !('event' in placed)) {
       return { ...unpackInstance(item), cursor: null };
     }
-    const named = placed.name === undefined ? undefined : this.#events.get(placed.name);
-    if (named !== undefined) return { type: named, data: placed.event, cursor: placed.cursor };
-    return { ...unpackInstance(placed.event), cursor: placed.cursor };
+    if (placed.name === undefined) return { ...unpackInstance(placed.event), cursor: placed.cursor };
+    const named = this.#events.get(placed.name);
+    if (named === undefined) throw notDeclared(placed.name);
+    return { type: named, data: placed.event, cursor: placed.cursor };
   }
 
   #push(frame: Buffer, cursor: Cursor | null = null): void {
@@ -192,11 +200,21 @@ export class ItemSource implements Source {
     this.#frames.push(frame);
     this.#bytes += frame.length;
     if (cursor !== null) this.cursor = cursor;
+    // So much is a write of its own, and not to be held against a peer that has not been offered it yet.
+    if (this.#bytes >= AHEAD_BYTES) this.#wake();
     if (this.#iterator === undefined && this.#bytes > this.#options.maxBufferedBytes) {
-      this.#subscription?.unsubscribe();
       this.outcome = { reason: 'slow' };
+      this.#stop.next();
     }
-    this.#wake();
+    this.#announce();
+  }
+
+  /** Wakes the connection once for everything that this turn brought. */
+  #announce(): void {
+    this.#announcing ??= setImmediate(() => {
+      this.#announcing = undefined;
+      this.#wake();
+    });
   }
 
   #settle(outcome: SourceOutcome): void {
@@ -208,12 +226,19 @@ export class ItemSource implements Source {
       return;
     }
     this.outcome ??= outcome;
-    this.#wake();
+    this.#announce();
   }
 
   #fail(error: unknown): void {
     this.outcome ??= { reason: 'failed', error };
-    this.#subscription?.unsubscribe();
-    this.#wake();
+    this.#stop.next();
+    this.#announce();
   }
+}
+
+function notDeclared(name: string): SseChannelsError {
+  return new SseChannelsError(
+    'EVENT_NOT_DECLARED',
+    `Event "${name}" is not declared on this stream; add it to the "events" of @SseStream.`,
+  );
 }

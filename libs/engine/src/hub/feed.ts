@@ -17,6 +17,8 @@ import { FrameRing, type FramedRecord } from './frame-ring.js';
 export interface FeedListener {
   /** The ring has something new for the feed's subscriptions. */
   onNews(feed: Feed): void;
+  /** All its subscriptions are told of a gap. */
+  onGap(feed: Feed, reason: GapReason): void;
   onError(error: unknown, context: string): void;
 }
 
@@ -38,8 +40,15 @@ export class Feed {
     this.#backplane = backplane;
     this.#tail = new ContinuousTail(backplane, topic.name, {
       onRecord: (record) => this.#push(this.frame(record)),
-      onGap: (reason, from) => this.#push(this.frameGap(reason, from)),
+      onGap: (reason, from) => {
+        this.#push(this.frameGap(reason, from));
+        listener.onGap(this, reason);
+      },
       onError: (error) => listener.onError(error, `reading the log of "${topic.name}"`),
+      // Who waits for the feed to be as far as another one hears of it, records or none.
+      onLive: () => {
+        if (this.#ring !== undefined) listener.onNews(this);
+      },
     });
     this.ready = this.#tail.open().then(() => {
       this.#ring ??= new FrameRing(this.#tail.position);
@@ -53,6 +62,11 @@ export class Feed {
   /** Every record up to this offset of the log space is in the ring, or was. */
   get position(): Offset {
     return this.#tail.position;
+  }
+
+  /** Sees to it that the position gets to this offset; `onNews` follows. */
+  reach(offset: Offset): void {
+    this.#tail.reach(offset);
   }
 
   cursorAt(offset: Offset): Cursor {

@@ -17,6 +17,8 @@ const COMPACT_AT = 256;
 export class FrameRing {
   /** Every record after this offset is in the ring. */
   floor: Offset;
+  /** The index of the last gap that led back to an earlier offset; whoever meets it goes back too. */
+  rewoundAt = -1;
 
   #records: FramedRecord[] = [];
   /** The index of the first slot of `#records`; indexes count up for the ring's life. */
@@ -45,6 +47,8 @@ export class FrameRing {
   }
 
   push(framed: FramedRecord): void {
+    const newest = this.#records.at(-1)?.offset ?? this.floor;
+    if (framed.record === null && compareOffsets(framed.offset, newest) < 0) this.#rewind(framed.offset);
     this.#records.push(framed);
     this.#bytes += framed.frame.length;
     this.#batches.clear();
@@ -88,13 +92,19 @@ export class FrameRing {
         end += 1;
       }
       batch = { end, bytes: frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes) };
+      // After this turn nobody stands where they begin.
+      if (this.#batches.size === 0) setImmediate(() => this.#batches.clear());
       this.#batches.set(from, batch);
     }
     return batch;
   }
 
-  /** Lets the batches go: after a turn nobody stands where they begin. */
-  releaseBatches(): void {
-    this.#batches.clear();
+  /** The log went back: what is in the ring would stand in no order with what comes. */
+  #rewind(to: Offset): void {
+    this.rewoundAt = this.end;
+    this.#base = this.#start = this.end;
+    this.#records = [];
+    this.#bytes = 0;
+    this.floor = to;
   }
 }

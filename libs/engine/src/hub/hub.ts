@@ -61,6 +61,7 @@ export class Hub {
   #timer: NodeJS.Timeout | undefined;
   #tickMs = MAX_TICK_MS;
   #draining = false;
+  #drain: Promise<void> | undefined;
   #drained: (() => void) | undefined;
 
   constructor(parts: HubParts) {
@@ -79,20 +80,22 @@ export class Hub {
   async join(requests: readonly TopicRequest[], lastEventId: Cursor | null): Promise<TopicSource> {
     this.#assertOpen();
     for (const { topic } of requests) this.#parts.channels.register(topic.channel);
-    const feeds = requests.map(({ topic }) => this.#joinFeed(topic));
+    const distinct = oncePerTopic(requests);
+    const feeds = distinct.map(({ topic }) => this.#joinFeed(topic));
     const leave = (): void => {
       for (const feed of feeds) this.#leaveFeed(feed);
     };
     try {
-      let source: TopicSource | undefined;
       await Promise.all(feeds.map(({ ready }) => ready));
-      const subscriptions = requests.map(
+      const subscriptions = distinct.map(
         (request, index) =>
           new Subscription({
             feed: feeds[index] as Feed,
             start: request.start ?? 'latest',
             filter: this.#filterOf(request),
-            onError: (error) => source?.fail(error),
+            onGap: (reason) => this.#parts.observer.gapTold?.(request.topic.name, reason),
+            // A read in the background begins only after the source asked for it.
+            onError: (error) => source.fail(error),
           }),
       );
       await Promise.all(subscriptions.map((subscription) => subscription.open(lastEventId)));
@@ -100,7 +103,7 @@ export class Hub {
       for (const { opened } of subscriptions) {
         if (opened.gap !== null) this.#parts.observer.gapTold?.(opened.topic, opened.gap);
       }
-      source = new TopicSource(subscriptions, leave);
+      const source = new TopicSource(subscriptions, leave);
       return source;
     } catch (error) {
       leave();
@@ -127,8 +130,12 @@ export class Hub {
     return connection;
   }
 
-  /** Ends all connections in order; new ones are refused from now on. Resolves when the last is closed. */
-  async drain({ graceMs, retryMs }: DrainOptions): Promise<void> {
+  /** Ends all connections in order; new ones are refused from now on. Resolves when the last is closed. Once is enough. */
+  drain(options: DrainOptions): Promise<void> {
+    return (this.#drain ??= this.#endAll(options));
+  }
+
+  async #endAll({ graceMs, retryMs }: DrainOptions): Promise<void> {
     this.#draining = true;
     // What was published in this turn goes out before the end is told.
     this.#flush();
@@ -162,6 +169,7 @@ export class Hub {
     if (entry === undefined) {
       const feed = new Feed(topic, this.#parts.backplane, {
         onNews: (news) => this.#onNews(news),
+        onGap: ({ topic: { name } }, reason) => this.#parts.observer.gapTold?.(name, reason),
         onError: (error, context) => this.#parts.observer.failed?.(error, context),
       });
       entry = { feed, subscriptions: 0 };
@@ -203,7 +211,6 @@ export class Hub {
     this.#news.clear();
     for (const feed of feeds) {
       for (const wake of feed.wakers) wake();
-      feed.ring.releaseBatches();
     }
   }
 
@@ -238,4 +245,20 @@ export class Hub {
     this.#timer = undefined;
     this.#tickMs = MAX_TICK_MS;
   }
+}
+
+/** A topic that is asked for twice is followed once, or each of its events would come twice; it passes what one of them lets pass. */
+function oncePerTopic(requests: readonly TopicRequest[]): TopicRequest[] {
+  const distinct = new Map<string, TopicRequest>();
+  for (const request of requests) {
+    const { name } = request.topic;
+    const other = distinct.get(name);
+    if (other === undefined) distinct.set(name, request);
+    else distinct.set(name, { ...other, filter: either(other.filter, request.filter) });
+  }
+  return [...distinct.values()];
+}
+
+function either(one: TopicRequest['filter'], other: TopicRequest['filter']): TopicRequest['filter'] {
+  return one === undefined || other === undefined ? undefined : (event) => one(event) || other(event);
 }

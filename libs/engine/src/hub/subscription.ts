@@ -1,6 +1,7 @@
 /** A subscription: one connection's way through one topic, a cursor that moves forward over the ring or, where that does not reach, the log. */
 import {
   compareOffsets,
+  laterOffset,
   parseCursor,
   type Cursor,
   type GapReason,
@@ -23,6 +24,8 @@ export interface SubscriptionOptions {
   readonly start: StartPosition;
   /** Whether a record is for this connection; what it throws ends the connection. */
   readonly filter: ((record: EventRecord) => boolean) | null;
+  /** The client is told of a gap after it was opened. */
+  readonly onGap: (reason: GapReason) => void;
   /** A read failed; the connection ends. */
   readonly onError: (error: unknown) => void;
 }
@@ -114,10 +117,16 @@ export class Subscription {
     }
   }
 
+  /** Standing at the head, it has passed whatever lies before its feed's position. */
+  settle(): void {
+    if (this.atHead) this.offset = laterOffset(this.offset, this.feed.position);
+  }
+
   /** Where everything goes to the connection as it is, the bytes that are shared with all who stand at the same place. */
   nextBatch(maxBytes: number): Buffer | null {
     const { ring } = this.feed;
     if (this.#options.filter !== null || this.#index === undefined || this.#index < ring.start) return null;
+    this.#passGiven(this.#index);
     if (this.#index === ring.end) return null;
     const { end, bytes } = ring.batch(this.#index, maxBytes);
     this.#index = end;
@@ -134,7 +143,10 @@ export class Subscription {
     if (this.#loading) return null;
     const { ring } = this.feed;
     if (this.#index !== undefined) {
-      if (this.#index >= ring.start) return this.#index < ring.end ? ring.at(this.#index) : null;
+      if (this.#index >= ring.start) {
+        this.#passGiven(this.#index);
+        return this.#index < ring.end ? ring.at(this.#index) : null;
+      }
       // The ring has moved on without this reader: the log goes on where it stands.
       this.#index = undefined;
       this.#page = undefined;
@@ -142,15 +154,32 @@ export class Subscription {
     if (this.#gap !== undefined) return this.#gap;
     const record = this.#page?.records[this.#pageIndex];
     if (record !== undefined) return (this.#framed ??= this.feed.frame(record));
-    if (this.#page !== undefined && !this.#page.more) this.offset = this.#page.head;
+    if (this.#page !== undefined && !this.#page.more) this.offset = laterOffset(this.offset, this.#page.head);
     if (this.#page !== undefined && compareOffsets(this.offset, ring.floor) >= 0) {
       this.#joinRing(this.offset);
       return this.#following(wake);
     }
-    void this.#load(this.offset).then(wake, (error: unknown) => {
-      if (!this.#closed) this.#options.onError(error);
-    });
+    void this.#load(this.offset).then(
+      (page) => {
+        if (this.#closed) return;
+        if (page.reason !== null) this.#options.onGap(page.reason);
+        wake();
+      },
+      (error: unknown) => {
+        if (!this.#closed) this.#options.onError(error);
+      },
+    );
     return null;
+  }
+
+  /** The tail may hand a record over after the log showed it to this reader. */
+  #passGiven(index: number): void {
+    const { ring } = this.feed;
+    let next = index;
+    while (next < ring.end && next !== ring.rewoundAt && compareOffsets(ring.at(next).offset, this.offset) <= 0) {
+      next += 1;
+    }
+    this.#index = next;
   }
 
   #joinRing(offset: Offset): void {
@@ -159,7 +188,7 @@ export class Subscription {
     this.#index = this.feed.ring.indexAfter(offset);
   }
 
-  async #load(start: ReadStart): Promise<void> {
+  async #load(start: ReadStart): Promise<Page> {
     this.#loading = true;
     try {
       const page = await this.feed.read(start, PAGE_LIMIT);
@@ -167,6 +196,7 @@ export class Subscription {
       this.#pageIndex = 0;
       this.offset = page.from;
       if (!page.intact) this.#gap = this.feed.frameGap(page.reason ?? 'reset', page.from);
+      return page;
     } finally {
       this.#loading = false;
     }

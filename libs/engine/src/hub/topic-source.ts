@@ -1,5 +1,5 @@
 /** The source of a channel's stream: the subscriptions of one connection, merged in the order of their offsets. */
-import { compareOffsets, type Cursor, type Offset, type OpenTopic } from '@sse-channels/protocol';
+import { compareOffsets, laterOffset, type Cursor, type Offset, type OpenTopic } from '@sse-channels/protocol';
 import type { Source, SourceOutcome } from '../connection/source.js';
 import type { FramedRecord } from './frame-ring.js';
 import type { Subscription } from './subscription.js';
@@ -12,6 +12,8 @@ export class TopicSource implements Source {
   readonly #leave: (source: TopicSource) => void;
   #wake: () => void = () => undefined;
   #told: Offset;
+  /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
+  #held = false;
   #closed = false;
 
   constructor(subscriptions: readonly Subscription[], leave: (source: TopicSource) => void) {
@@ -25,13 +27,14 @@ export class TopicSource implements Source {
     const first = this.#subscriptions[0];
     if (first === undefined) return null;
     if (this.#subscriptions.every(({ atHead }) => atHead)) {
-      this.#told = earliest(this.#subscriptions.map(({ feed }) => feed.position));
+      for (const subscription of this.#subscriptions) subscription.settle();
+      this.#told = laterOffset(this.#told, this.#vouched());
     }
     return first.feed.cursorAt(this.#told);
   }
 
   get pending(): boolean {
-    return this.#subscriptions.some(({ pending }) => pending);
+    return this.#held || this.#subscriptions.some(({ pending }) => pending);
   }
 
   start(wake: () => void): void {
@@ -40,6 +43,8 @@ export class TopicSource implements Source {
   }
 
   next(maxBytes: number): Buffer | null {
+    // After a failure nobody knows what comes first.
+    if (this.outcome !== null) return null;
     const [only] = this.#subscriptions;
     if (this.#subscriptions.length === 1 && only !== undefined) {
       const bytes = only.nextBatch(maxBytes);
@@ -50,9 +55,24 @@ export class TopicSource implements Source {
     }
     const frames: Buffer[] = [];
     let bytes = 0;
+    const vouched = this.#subscriptions.length > 1 ? this.#vouched() : null;
+    this.#held = false;
     while (bytes < maxBytes) {
-      const [subscription, framed] = this.#earliestNext();
-      if (framed === null) break;
+      let next;
+      try {
+        next = this.#earliestNext();
+      } catch (error) {
+        // What comes before the record that a filter failed at is sent first, or a client that comes back never gets past it.
+        if (frames.length > 0) break;
+        throw error;
+      }
+      if (next === null) break;
+      const [subscription, framed] = next;
+      if (vouched !== null && compareOffsets(framed.offset, vouched) > 0) {
+        this.#held = true;
+        for (const { feed } of this.#subscriptions) feed.reach(framed.offset);
+        break;
+      }
       frames.push(framed.frame);
       bytes += framed.frame.length;
       subscription.advance(framed);
@@ -84,17 +104,22 @@ export class TopicSource implements Source {
   readonly #onNews = (): void => this.#wake();
 
   /** The first of all subscriptions' next records; none while one of them waits for the log, since its record may come first. */
-  #earliestNext(): [Subscription, FramedRecord] | [Subscription, null] {
+  #earliestNext(): [Subscription, FramedRecord] | null {
     let first: [Subscription, FramedRecord] | undefined;
     for (const subscription of this.#subscriptions) {
       const framed = subscription.peek(this.#onNews);
       if (framed === null) {
-        if (subscription.pending) return [subscription, null];
+        if (subscription.pending) return null;
       } else if (first === undefined || compareOffsets(framed.offset, first[1].offset) < 0) {
         first = [subscription, framed];
       }
     }
-    return first ?? [this.#subscriptions[0] as Subscription, null];
+    return first ?? null;
+  }
+
+  /** Up to this offset of the log space every topic's records are known. */
+  #vouched(): Offset {
+    return earliest(this.#subscriptions.map(({ feed }) => feed.position));
   }
 }
 
