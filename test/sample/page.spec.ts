@@ -113,7 +113,9 @@ const executablePath = findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'ch
     await page.getByTestId('cut-button').click();
     await page.getByTestId('cut-button').click();
     await until('document.querySelector("[data-testid=report-progress]").dataset.state === "finished"');
-    expect(await page.getByTestId('report-result').locator('a').getAttribute('href')).toMatch(/\/reports\/[0-9a-f-]{36}$/);
+    expect(await page.getByTestId('report-result').locator('a').getAttribute('href')).toMatch(
+      /\/reports\/[0-9a-f-]{36}$/,
+    );
   }, 30_000);
 
   it('has a picture of itself taken, dark and light', async () => {
