@@ -97,10 +97,6 @@ export class TopicSource implements Source {
     this.#wake();
   }
 
-  get feeds(): Subscription['feed'][] {
-    return this.#subscriptions.map(({ feed }) => feed);
-  }
-
   readonly #onNews = (): void => this.#wake();
 
   /** The first of all subscriptions' next records; none while one of them waits for the log, since its record may come first. */
