@@ -1,6 +1,8 @@
 /** A sink that is an HTTP response: Node's own, of HTTP/1 or HTTP/2, behind Express or Fastify. */
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Sink, SinkListener } from '@sse-channels/engine';
+import { chunkOf, chunkSocketOf } from './chunked-writer.js';
 import { isGone, onGone } from './peer.js';
 import type { VanishedPeers } from './vanished-peers.js';
 
@@ -8,6 +10,8 @@ export class ResponseSink implements Sink {
   readonly #response: ServerResponse;
   readonly #writeDeadlineMs: number;
   readonly #vanishedPeers: VanishedPeers | undefined;
+  /** Where chunks are written past the response; null where that is not safe. */
+  #socket: Socket | null = null;
   #closed = false;
 
   /**
@@ -28,11 +32,19 @@ export class ResponseSink implements Sink {
       listener.onClose();
     };
     if (isGone(response)) return close();
-    response.on('drain', () => {
+    const onDrain = (): void => {
       if (this.#closed) return;
       response.setTimeout(0);
       listener.onDrain();
-    });
+    };
+    response.on('drain', onDrain);
+    const chunkSocket = chunkSocketOf(response);
+    if (chunkSocket !== null) {
+      this.#socket = chunkSocket;
+      // The response tells only of its own writes that they were drained.
+      chunkSocket.on('drain', onDrain);
+      onGone(response, () => chunkSocket.off('drain', onDrain));
+    }
     // Only armed while bytes are waiting. Node looks at the kernel's progress before it says "timeout", so a slow reader is not
     // taken for one that stopped.
     response.on('timeout', () => {
@@ -55,7 +67,7 @@ export class ResponseSink implements Sink {
 
   write(bytes: Buffer): boolean {
     if (this.#closed || this.#response.destroyed) return false;
-    const more = this.#response.write(bytes);
+    const more = this.#socket === null ? this.#response.write(bytes) : this.#socket.write(chunkOf(bytes));
     if (!more) this.#response.setTimeout(this.#writeDeadlineMs);
     return more;
   }

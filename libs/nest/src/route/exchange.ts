@@ -68,6 +68,8 @@ export class Exchange {
     this.#takeOver();
     response.statusCode = 200;
     response.setHeader('Content-Type', 'text/event-stream');
+    // What Node would choose by itself, said so that it is known; HTTP/1.0 and HTTP/2 have no chunks.
+    if (this.request.httpVersion === '1.1') response.setHeader('Transfer-Encoding', 'chunked');
     for (const [name, value] of Object.entries(STREAM_HEADERS)) {
       if (!response.hasHeader(name)) response.setHeader(name, value);
     }

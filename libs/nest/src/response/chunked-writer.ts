@@ -1,0 +1,36 @@
+/**
+ * Writes a response's bytes as HTTP/1.1 chunks straight to its socket. The chunk's framing is made once for bytes that are shared
+ * by many responses, and Node's work for each `response.write` is left out.
+ */
+import { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+const CRLF = Buffer.from('\r\n');
+
+/**
+ * The socket to write a response's chunks to; null where that is not safe: HTTP/2, HTTP/1.0, a response that waits for its socket
+ * behind another one, or whose `write` somebody wrapped. The head must have been written with `Transfer-Encoding: chunked`.
+ */
+export function chunkSocketOf(response: ServerResponse): Socket | null {
+  const { socket, req } = response;
+  const plain =
+    response instanceof ServerResponse &&
+    req.httpVersion === '1.1' &&
+    // Compression and the like replace it.
+    response.write === ServerResponse.prototype.write &&
+    response.headersSent &&
+    response.getHeader('transfer-encoding') === 'chunked';
+  return plain ? socket : null;
+}
+
+let lastBytes: Buffer | undefined;
+let lastChunk: Buffer = CRLF;
+
+/** The chunk of these bytes (RFC 9112, section 7.1); the same one when it is asked for again in a row, as in a fan-out. */
+export function chunkOf(bytes: Buffer): Buffer {
+  if (bytes !== lastBytes) {
+    lastChunk = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`, 'latin1'), bytes, CRLF]);
+    lastBytes = bytes;
+  }
+  return lastChunk;
+}
