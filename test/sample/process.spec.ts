@@ -11,7 +11,7 @@ describe('the sample as a process', () => {
   const started: ChildProcess[] = [];
 
   beforeAll(async () => {
-    await run('node_modules/.bin/nest', ['build', 'sample']);
+    await run('npm', ['run', 'build']);
   }, 120_000);
 
   afterEach(() => {

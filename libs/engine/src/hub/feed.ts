@@ -30,6 +30,8 @@ export class Feed {
 
   readonly #backplane: Backplane;
   readonly #tail: ContinuousTail;
+  /** Frames of records that a backplane in this process gives to everyone who reads; they go when the record goes. */
+  readonly #framed = new WeakMap<EventRecord, FramedRecord>();
   #ring: FrameRing | undefined;
 
   constructor(
@@ -96,9 +98,14 @@ export class Feed {
     return this.#backplane.read(this.topic.name, start, limit);
   }
 
+  /** Frames a record, once for the ring and for all who read it from the log. */
   frame(record: EventRecord): FramedRecord {
+    const known = this.#framed.get(record);
+    if (known !== undefined) return known;
     const block = encodeFrame({ id: this.cursorAt(record.offset), event: record.name, data: record.data });
-    return { offset: record.offset, frame: Buffer.from(block), record };
+    const framed = { offset: record.offset, frame: Buffer.from(block), record };
+    this.#framed.set(record, framed);
+    return framed;
   }
 
   frameGap(reason: GapReason, from: Offset): FramedRecord {

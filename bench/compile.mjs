@@ -1,0 +1,23 @@
+/**
+ * Compiles the bench and, from their sources, the libs that it measures. `nest build` would leave the imports of a lib alone as soon as
+ * its package was built once, and the bench would measure that old build.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const dist = new URL('dist/', import.meta.url);
+const compiler = fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url));
+const project = fileURLToPath(new URL('tsconfig.app.json', import.meta.url));
+
+rmSync(dist, { recursive: true, force: true });
+const { status } = spawnSync(process.execPath, [compiler, '-p', project], { stdio: 'inherit' });
+if (status !== 0) process.exit(status ?? 1);
+
+// What an import by a lib's name finds first, seen from dist.
+for (const lib of readdirSync(new URL('libs/', dist))) {
+  const folder = new URL(`node_modules/@sse-channels/${lib}/`, dist);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(new URL('package.json', folder), JSON.stringify({ type: 'module', exports: './index.js' }));
+  writeFileSync(new URL('index.js', folder), `export * from '../../../libs/${lib}/src/index.js';\n`);
+}

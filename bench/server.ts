@@ -1,0 +1,208 @@
+/** The process of a server under test: starts the module it is told to, publishes on request, and says what that cost. */
+import { readFileSync } from 'node:fs';
+import { Session, type Profiler } from 'node:inspector/promises';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { makeTick, nowMicros } from './mark.js';
+import { serve } from './remote.js';
+import type { SseServer, StartOptions, StartServer } from './sse-server.js';
+
+/** How often memory is looked at while a scenario runs. */
+const SAMPLE_MS = 100;
+
+export interface PublishOptions {
+  readonly channels: number;
+  /** Events for each channel, all in one turn; channels in turns of their own. */
+  readonly events: number;
+  readonly bytes: number;
+}
+
+export interface PaceOptions {
+  readonly perSecond: number;
+  readonly forMs: number;
+  readonly bytes: number;
+}
+
+export interface Usage {
+  readonly cpuMicros: number;
+  readonly rssBytes: number;
+  /** The most since the last reset. */
+  readonly peakRssBytes: number;
+  /** What JavaScript holds: its heap and the buffers outside of it. 0 where the server is another process. */
+  readonly heldBytes: number;
+  /** 0 where it was not looked at. */
+  readonly loopDelayP99Ms: number;
+}
+
+const peers = new URL('../../peers/', import.meta.url);
+const STARTERS: Record<string, () => Promise<StartServer>> = {
+  'ours-express': async () => (await import('./servers/ours.js')).startOnExpress,
+  'ours-fastify': async () => (await import('./servers/ours.js')).startOnFastify,
+  'nest-express': async () => (await import('./servers/nest.js')).startOnExpress,
+  'nest-fastify': async () => (await import('./servers/nest.js')).startOnFastify,
+  'better-sse': () => peer('better-sse'),
+  'fastify-sse': () => peer('fastify-sse'),
+  hono: () => peer('hono'),
+  trpc: () => peer('trpc'),
+  validator: async () => (await import('./servers/validator.js')).start,
+  naive: async () => (await import('./servers/naive.js')).start,
+  limit: async () => (await import('./servers/limit.js')).start,
+  nchan: async () => (await import('./servers/nchan.js')).start,
+};
+
+async function peer(name: string): Promise<StartServer> {
+  const module = (await import(new URL(`${name}.mjs`, peers).href)) as { start: StartServer };
+  return module.start;
+}
+
+let server: SseServer;
+let sequence = 0;
+let peakRssBytes = 0;
+let sampler: NodeJS.Timeout | undefined;
+let profiling: Session | undefined;
+const loopDelay = monitorEventLoopDelay({ resolution: 5 });
+
+/** What the runner calls. */
+export const methods = {
+  async start({ name, ...options }: StartOptions & { name: string }): Promise<{ port: number; path: string }> {
+    const starter = STARTERS[name];
+    if (starter === undefined) throw new Error(`There is no server "${name}"`);
+    server = await (await starter())(options);
+    return { port: server.port, path: server.path };
+  },
+
+  /** Publishes once, and answers when the server has taken it. */
+  async publish({ channels, events, bytes }: PublishOptions): Promise<{ published: number }> {
+    const before = sequence;
+    let taken: unknown[] = [];
+    for (let channel = 0; channel < channels; channel += 1) {
+      for (let event = 1; event <= events; event += 1) {
+        taken.push(server.publish(String(channel), makeTick(before + event, bytes, nowMicros())));
+      }
+      if (channels > 1) {
+        await new Promise((resolve) => setImmediate(resolve));
+        await Promise.all(taken);
+        taken = [];
+      }
+    }
+    sequence = before + events;
+    await Promise.all(taken);
+    return { published: sequence };
+  },
+
+  /** Publishes at a pace on channel 0; what is late is caught up with, and counts from when it was due. */
+  async pace({ perSecond, forMs, bytes }: PaceOptions): Promise<{ published: number }> {
+    const begin = nowMicros();
+    const end = begin + forMs * 1000;
+    const wanted = Math.round((perSecond * forMs) / 1000);
+    const first = sequence;
+    let taken: unknown;
+    while (sequence - first < wanted && nowMicros() < end) {
+      const due = Math.min(wanted, Math.floor(((nowMicros() - begin) * perSecond) / 1_000_000) + 1);
+      while (sequence - first < due && nowMicros() < end) {
+        const dueAt = begin + Math.floor(((sequence - first) * 1_000_000) / perSecond);
+        sequence += 1;
+        taken = server.publish('0', makeTick(sequence, bytes, dueAt));
+      }
+      await taken;
+      const waitMs = (begin + ((sequence - first) * 1_000_000) / perSecond - nowMicros()) / 1000;
+      await new Promise((resolve) => {
+        if (waitMs > 0.5) setTimeout(resolve, waitMs);
+        else setImmediate(resolve);
+      });
+    }
+    return { published: sequence };
+  },
+
+  /** Publishes as fast as it goes, a hundred in a turn. */
+  async hurry({ forMs, bytes }: { forMs: number; bytes: number }): Promise<{ published: number }> {
+    const end = nowMicros() + forMs * 1000;
+    while (nowMicros() < end) {
+      const taken: unknown[] = [];
+      for (let event = 0; event < 100; event += 1) {
+        sequence += 1;
+        taken.push(server.publish('0', makeTick(sequence, bytes, 0)));
+      }
+      await Promise.all(taken);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return { published: sequence };
+  },
+
+  /** Keeps events for replay; gives the `Last-Event-ID` of who missed them. */
+  async remember({ events, bytes }: { events: number; bytes: number }): Promise<{ lastEventId: string }> {
+    const ticks = Array.from({ length: events }, (_, index) => makeTick(index + 1, bytes, nowMicros()));
+    return { lastEventId: await server.remember('0', ticks) };
+  },
+
+  /** Begins to measure. */
+  reset({ delay }: { delay: boolean }): void {
+    collectGarbage();
+    clearInterval(sampler);
+    peakRssBytes = usage().rssBytes;
+    loopDelay.reset();
+    if (delay) {
+      loopDelay.enable();
+      sampler = setInterval(() => {
+        peakRssBytes = Math.max(peakRssBytes, usage().rssBytes);
+      }, SAMPLE_MS);
+    } else {
+      loopDelay.disable();
+    }
+  },
+
+  usage({ collect = false }: { collect?: boolean }): Usage {
+    if (collect) collectGarbage();
+    const { cpuMicros, rssBytes } = usage();
+    peakRssBytes = Math.max(peakRssBytes, rssBytes);
+    return {
+      cpuMicros,
+      rssBytes,
+      peakRssBytes,
+      heldBytes: collect ? heldBytes() : 0,
+      loopDelayP99Ms: loopDelay.count === 0 ? 0 : loopDelay.percentile(99) / 1e6,
+    };
+  },
+
+  async startProfile(): Promise<void> {
+    profiling = new Session();
+    profiling.connect();
+    await profiling.post('Profiler.enable');
+    await profiling.post('Profiler.setSamplingInterval', { interval: 200 });
+    await profiling.post('Profiler.start');
+  },
+
+  async stopProfile(): Promise<Profiler.Profile | undefined> {
+    const stopped = await profiling?.post('Profiler.stop');
+    profiling?.disconnect();
+    return stopped?.profile;
+  },
+};
+
+function usage(): { cpuMicros: number; rssBytes: number } {
+  if (server.usage !== undefined) return server.usage();
+  const { user, system } = process.cpuUsage();
+  return { cpuMicros: user + system, rssBytes: rssOf() };
+}
+
+/** As the system tells it now; `process.memoryUsage` asks the same, at a higher price. */
+function rssOf(): number {
+  try {
+    const [, pages = 0] = readFileSync('/proc/self/statm', 'latin1').split(' ').map(Number);
+    return pages * 4_096;
+  } catch {
+    return process.memoryUsage.rss();
+  }
+}
+
+function heldBytes(): number {
+  if (server.usage !== undefined) return 0;
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+function collectGarbage(): void {
+  for (let pass = 0; pass < 3; pass += 1) (globalThis as { gc?: () => void }).gc?.();
+}
+
+process.on('exit', () => server?.close?.());
+serve(methods);
