@@ -4,6 +4,7 @@ import {
   FINAL_CURSOR,
   PROTOCOL_VERSION,
   type ClosingData,
+  type Cursor,
   type EndReason,
   type ErrorData,
   type OpenData,
@@ -141,7 +142,7 @@ export class Connection {
     this.wake();
     if (this.#ended || !this.#writable || !this.#quiet) return;
     const cursor = this.#source.cursor;
-    this.#write(cursor === null ? QUIET_HEARTBEAT : Buffer.from(`:\nid: ${cursor}\n\n`));
+    this.#write(cursor === null ? QUIET_HEARTBEAT : heartbeatAt(cursor));
   }
 
   /**
@@ -203,4 +204,16 @@ export class Connection {
     this.#lastWriteAt = performance.now();
     this.#writable = this.#sink.write(bytes);
   }
+}
+
+let lastCursor: Cursor | undefined;
+let lastHeartbeat = QUIET_HEARTBEAT;
+
+/** A heartbeat that carries a cursor: one pass over many connections asks for few different ones. */
+function heartbeatAt(cursor: Cursor): Buffer {
+  if (cursor !== lastCursor) {
+    lastHeartbeat = Buffer.from(`:\nid: ${cursor}\n\n`);
+    lastCursor = cursor;
+  }
+  return lastHeartbeat;
 }
