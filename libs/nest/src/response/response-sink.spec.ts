@@ -15,7 +15,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { EventBus, Hub, type Observer } from '@sse-channels/engine';
 import { defineChannel, SseEvent } from '@sse-channels/protocol';
-import { SseTestClient } from '@sse-channels/testing';
+import { eventually, SseTestClient } from '@sse-channels/testing';
 import { IsInt, IsString } from 'class-validator';
 import { of } from 'rxjs';
 import { SSE_CHANNELS_OBSERVER } from '../module/options.js';
@@ -433,12 +433,3 @@ describe('over HTTP/2 on Fastify', () => {
     expect(stream.text).toContain('event: $closing\ndata: {"reason":"drained","comeBack":true}\n\n');
   });
 });
-
-/** Looks again and again until the condition holds. */
-async function eventually(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`Not within 5 s: ${condition.toString()}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}

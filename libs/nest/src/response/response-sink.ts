@@ -26,43 +26,39 @@ export class ResponseSink implements Sink {
 
   listen(listener: SinkListener): void {
     const response = this.#response;
-    const close = (): void => {
-      if (this.#closed) return;
+    if (isGone(response)) {
       this.#closed = true;
-      listener.onClose();
-    };
-    if (isGone(response)) return close();
+      return listener.onClose();
+    }
     const onDrain = (): void => {
       if (this.#closed) return;
       response.setTimeout(0);
       listener.onDrain();
     };
+    const onEnd = (): void => this.destroy();
+    this.#socket = chunkSocketOf(response);
     response.on('drain', onDrain);
-    const chunkSocket = chunkSocketOf(response);
-    if (chunkSocket !== null) {
-      this.#socket = chunkSocket;
-      // The response tells only of its own writes that they were drained.
-      chunkSocket.on('drain', onDrain);
-      onGone(response, () => chunkSocket.off('drain', onDrain));
-    }
+    // The response tells only of its own writes that they were drained.
+    this.#socket?.on('drain', onDrain);
+    // A peer that closed its half cannot be an event stream's reader any more; HTTP/2 has no such thing.
+    const socket = response.req.httpVersionMajor === 1 ? response.socket : null;
+    socket?.once('end', onEnd);
     // Only armed while bytes are waiting. Node looks at the kernel's progress before it says "timeout", so a slow reader is not
     // taken for one that stopped.
     response.on('timeout', () => {
       if (!this.#closed && response.writableLength > 0) listener.onStall();
     });
-    // The response, not the request: a body that was read closes the request early.
-    onGone(response, close);
     const unwatch = this.#vanishedPeers?.watch(response.req.socket, () => listener.onStall());
-    if (unwatch !== undefined) onGone(response, unwatch);
     // A reset between two writes; "close" follows it.
     response.on('error', () => undefined);
-    // A peer that closed its half cannot be an event stream's reader any more; HTTP/2 has no such thing.
-    const { socket } = response;
-    if (socket !== null && response.req.httpVersionMajor === 1) {
-      const onEnd = (): void => this.destroy();
-      socket.once('end', onEnd);
-      response.once('close', () => socket.off('end', onEnd));
-    }
+    // The response, not the request: a body that was read closes the request early.
+    onGone(response, () => {
+      this.#closed = true;
+      socket?.off('drain', onDrain);
+      socket?.off('end', onEnd);
+      unwatch?.();
+      listener.onClose();
+    });
   }
 
   write(bytes: Buffer): boolean {

@@ -62,12 +62,18 @@ export class SseInterceptor implements NestInterceptor {
     request.attach(context);
     return next.handle().pipe(
       take(1),
-      mergeMap((result: unknown) => this.#plan(context, route, result, request)),
+      mergeMap((result: unknown) => this.#plan(context, route, result, request, exchange)),
       map((plan) => this.#open(exchange, request, plan)),
     );
   }
 
-  async #plan(context: ExecutionContext, route: SseRoute, result: unknown, request: StreamRequest): Promise<Plan> {
+  async #plan(
+    context: ExecutionContext,
+    route: SseRoute,
+    result: unknown,
+    request: StreamRequest,
+    exchange: Exchange,
+  ): Promise<Plan> {
     const handler = `${context.getClass().name}.${context.getHandler().name}`;
     if (route.kind === 'stream') return this.#planStream(handler, route.events, result);
     const { channel } = route;
@@ -80,8 +86,7 @@ export class SseInterceptor implements NestInterceptor {
       filter,
     }));
     const source = await this.hub.join(requests, request.lastEventId).catch((error: unknown) => {
-      if (error instanceof SseChannelsError && error.code === 'DRAINING')
-        throw this.#unavailable(new Exchange(context));
+      if (error instanceof SseChannelsError && error.code === 'DRAINING') throw this.#unavailable(exchange);
       throw error;
     });
     const expiries = selections.flatMap(({ expiresAt }) => (expiresAt === undefined ? [] : Number(expiresAt)));
