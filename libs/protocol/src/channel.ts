@@ -13,6 +13,27 @@ export interface Retention {
   readonly maxBytes: number;
 }
 
+/**
+ * What becomes of a reader that does not take what it is given. `catch-up`: it is left behind by its cursor, and goes on from
+ * there at its own pace, from the log. `latest`: when it reads again it is given the newest record of each event, and of each
+ * key where the event declares one, after a `$gap` with the count of what was skipped. `disconnect`: it is ended as `slow`.
+ */
+export type SlowReaders = 'catch-up' | 'latest' | 'disconnect';
+
+/** How far behind a reader may be that catches up; the first bound that is passed counts. */
+export interface LagLimit {
+  /** Records that it may be behind. @default no limit */
+  readonly maxEvents?: number;
+  /** Bytes of frames that it may be behind. @default no limit */
+  readonly maxBytes?: number;
+  /**
+   * What happens then: `gap` skips to the newest record when the reader reads again, after a `$gap` with the count of what was
+   * skipped; `disconnect` ends it as `slow` at once. What a client replays after a reconnect is no lag.
+   * @default 'gap'
+   */
+  readonly exceeded?: 'gap' | 'disconnect';
+}
+
 /** What `defineChannel` takes. */
 export interface ChannelOptions<E extends EventType> {
   /** The events that this channel's topics carry; at least one, each with a name of its own. */
@@ -23,6 +44,10 @@ export interface ChannelOptions<E extends EventType> {
   readonly heartbeatMs?: number;
   /** What clients wait before they reconnect, in milliseconds, jittered for each connection. @default the module's `retryMs` */
   readonly retryMs?: number;
+  /** What becomes of a reader that does not keep up. @default 'catch-up' */
+  readonly slowReaders?: SlowReaders;
+  /** How far behind a reader may be that catches up. @default as far as the log reaches */
+  readonly lagLimit?: LagLimit;
 }
 
 /** `topic()` takes no argument where the pattern has no parameter. */
@@ -34,6 +59,8 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
   readonly retention: Retention;
   readonly heartbeatMs: number | undefined;
   readonly retryMs: number | undefined;
+  readonly slowReaders: SlowReaders;
+  readonly lagLimit: LagLimit | undefined;
   /** The pattern, parsed. */
   readonly topicPattern: TopicPattern;
   readonly #eventsByName = new Map<string, E>();
@@ -73,6 +100,8 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
         : this.#wholeNumber('heartbeatMs', options.heartbeatMs, 10, MAX_TIMER_MS);
     this.retryMs =
       options.retryMs === undefined ? undefined : this.#wholeNumber('retryMs', options.retryMs, 0, MAX_TIMER_MS);
+    this.slowReaders = this.#oneOf('slowReaders', options.slowReaders ?? 'catch-up', SLOW_READERS);
+    this.lagLimit = options.lagLimit === undefined ? undefined : this.#lagLimit(options.lagLimit);
   }
 
   /**
@@ -93,6 +122,28 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     return this.#eventsByName.get(name);
   }
 
+  #lagLimit({ maxEvents, maxBytes, exceeded = 'gap' }: LagLimit): LagLimit {
+    if (this.slowReaders !== 'catch-up') {
+      throw new SseChannelsError(
+        'INVALID_OPTION',
+        `Channel "${this.pattern}": lagLimit is for slowReaders "catch-up", not "${this.slowReaders}"; leave one of the two out.`,
+      );
+    }
+    return Object.freeze({
+      ...(maxEvents === undefined ? {} : { maxEvents: this.#wholeNumber('lagLimit.maxEvents', maxEvents, 0) }),
+      ...(maxBytes === undefined ? {} : { maxBytes: this.#wholeNumber('lagLimit.maxBytes', maxBytes, 0) }),
+      exceeded: this.#oneOf('lagLimit.exceeded', exceeded, ['gap', 'disconnect']),
+    });
+  }
+
+  #oneOf<Value extends string>(option: string, value: Value, values: readonly Value[]): Value {
+    if (values.includes(value)) return value;
+    throw new SseChannelsError(
+      'INVALID_OPTION',
+      `Channel "${this.pattern}": ${option} must be one of ${values.join(', ')}, not ${String(value)}.`,
+    );
+  }
+
   #wholeNumber(option: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
     if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
     const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
@@ -102,6 +153,8 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     );
   }
 }
+
+const SLOW_READERS: readonly SlowReaders[] = ['catch-up', 'latest', 'disconnect'];
 
 /** The longest delay that a JavaScript timer can wait. */
 export const MAX_TIMER_MS = 2_147_483_647;

@@ -7,9 +7,9 @@ export const PROTOCOL_VERSION = 1;
 /**
  * Why a log cannot give every record after a cursor. `trimmed`: records after it were removed by retention. `reset`: the
  * cursor is of another log space, such as that of the process before a restart. `rewound`: it lies after the log's end.
- * `invalid`: it is no cursor at all.
+ * `invalid`: it is no cursor at all. `skipped`: the log has them, but the reader was too slow for what the channel allows.
  */
-export type GapReason = 'trimmed' | 'reset' | 'rewound' | 'invalid';
+export type GapReason = 'trimmed' | 'reset' | 'rewound' | 'invalid' | 'skipped';
 
 /**
  * Why a connection ended. `client-left`: the peer closed it. `slow`: it stopped reading for longer than the write deadline.
@@ -43,6 +43,8 @@ export interface OpenData {
 export interface GapData {
   readonly topic: string;
   readonly reason: GapReason;
+  /** With the reason `skipped`: how many records the client is not given. */
+  readonly skipped?: number;
 }
 
 /** The data of `$closing`, the last event of a stream that the server ends. */

@@ -5,6 +5,8 @@ import type { Cursor, GapReason, Offset, Retention } from '@sse-channels/protoco
 export interface Draft {
   readonly name: string;
   readonly data: string;
+  /** What the event is about, where its type declares a key: a newer record of the same name and key replaces it for slow readers. */
+  readonly key?: string;
 }
 
 /** An event as kept in a log. */

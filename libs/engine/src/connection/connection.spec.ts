@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { RecordingSink } from '@sse-channels/testing';
 import type { EndReason } from '@sse-channels/protocol';
 import { Connection } from './connection.js';
-import type { Source, SourceOutcome } from './source.js';
+import type { Source, SourceOutcome, Waker } from './source.js';
 
 const OPEN = 'retry: 3000\nevent: $open\ndata: {"protocol":1,"connection":"c1","heartbeatMs":15000,"topics":[]}\n\n';
 
@@ -15,8 +15,8 @@ class ScriptedSource implements Source {
   due: string[] = [];
   wake: () => void = () => undefined;
 
-  start(wake: () => void): void {
-    this.wake = wake;
+  start(waker: Waker): void {
+    this.wake = () => waker.wake();
   }
   next(): Buffer | null {
     const bytes = this.due.shift();

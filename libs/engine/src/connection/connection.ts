@@ -9,8 +9,8 @@ import {
   type ErrorData,
   type OpenData,
 } from '@sse-channels/protocol';
-import type { Sink } from './sink.js';
-import type { Source } from './source.js';
+import type { Sink, SinkListener } from './sink.js';
+import type { Source, Waker } from './source.js';
 
 /** The most that one write carries, about: enough that a write's own cost does not show, little enough to share. */
 const BATCH_BYTES = 65_536;
@@ -44,7 +44,7 @@ interface Closing {
   readonly before?: string;
 }
 
-export class Connection {
+export class Connection implements SinkListener, Waker {
   readonly id: string;
   readonly heartbeatMs: number;
 
@@ -88,23 +88,26 @@ export class Connection {
         }),
       ),
     );
-    this.#sink.listen({
-      onDrain: () => {
-        this.#writable = true;
-        this.wake();
-      },
-      onClose: () => {
-        this.#finish('client-left');
-        this.#listener.onClose(this);
-      },
-      onStall: () => {
-        this.#finish('slow');
-        this.#sink.destroy();
-      },
-    });
+    this.#sink.listen(this);
     if (this.#ended) return;
-    this.#source.start(() => this.wake());
+    this.#source.start(this);
     this.wake();
+  }
+
+  onDrain(): void {
+    this.#writable = true;
+    if (!this.#ended) this.#source.resume?.();
+    this.wake();
+  }
+
+  onClose(): void {
+    this.#finish('client-left');
+    this.#listener.onClose(this);
+  }
+
+  onStall(): void {
+    this.#finish('slow');
+    this.#sink.destroy();
   }
 
   /** Sends what is due, as far as the peer takes it. */
@@ -112,6 +115,7 @@ export class Connection {
     // A source may wake its connection while it is being asked.
     if (this.#writing || this.#ended) return;
     this.#writing = true;
+    if (!this.#writable) this.#source.hold?.();
     try {
       while (this.#writable) {
         const bytes = this.#source.next(BATCH_BYTES);

@@ -34,7 +34,7 @@ const codec = new EventCodec(uncheckedClassValidator);
 function begin(input: StreamInput, options: { events?: readonly EventType[]; maxBufferedBytes?: number } = {}) {
   const source = new ItemSource(input, { codec, events: [Step, slow], maxBufferedBytes: 1_048_576, ...options });
   const wake = jest.fn();
-  source.start(wake);
+  source.start({ wake });
   const text = (): string => {
     let all = '';
     for (let bytes = source.next(65_536); bytes !== null; bytes = source.next(65_536)) all += bytes.toString();
@@ -195,7 +195,7 @@ describe('ItemSource of an Observable', () => {
       })(),
     );
     const own = new ItemSource(endless, { codec, events: [Step], maxBufferedBytes: 1_048_576 });
-    own.start(() => own.close());
+    own.start({ wake: () => own.close() });
     // The first wake comes with 64 KiB of frames of some thirty bytes.
     expect(emitted).toBeLessThan(3_000);
   });

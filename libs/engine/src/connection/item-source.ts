@@ -14,7 +14,7 @@ import {
 import { isObservable, Subject, takeUntil, type Observable } from 'rxjs';
 import type { Draft } from '../backplane/backplane.js';
 import { unpackInstance, type EventCodec } from '../codec/event-codec.js';
-import type { Source, SourceOutcome } from './source.js';
+import type { Source, SourceOutcome, Waker } from './source.js';
 
 /** An async iterable is not asked for more while so much waits to be sent. */
 const AHEAD_BYTES = 65_536;
@@ -51,7 +51,7 @@ export class ItemSource implements Source {
   readonly #input: StreamInput;
   readonly #options: ItemSourceOptions;
   readonly #events = new Map<string, EventType>();
-  #wake: () => void = () => undefined;
+  #waker: Waker | undefined;
   #frames: Buffer[] = [];
   #bytes = 0;
   #closed = false;
@@ -73,8 +73,8 @@ export class ItemSource implements Source {
     return this.#encoding !== null;
   }
 
-  start(wake: () => void): void {
-    this.#wake = wake;
+  start(waker: Waker): void {
+    this.#waker = waker;
     if (isObservable(this.#input)) {
       this.#input.pipe(takeUntil(this.#stop)).subscribe({
         next: (item) => this.#accept(item),
@@ -201,7 +201,7 @@ export class ItemSource implements Source {
     this.#bytes += frame.length;
     if (cursor !== null) this.cursor = cursor;
     // So much is a write of its own, and not to be held against a peer that has not been offered it yet.
-    if (this.#bytes >= AHEAD_BYTES) this.#wake();
+    if (this.#bytes >= AHEAD_BYTES) this.#waker?.wake();
     if (this.#iterator === undefined && this.#bytes > this.#options.maxBufferedBytes) {
       this.outcome = { reason: 'slow' };
       this.#stop.next();
@@ -213,7 +213,7 @@ export class ItemSource implements Source {
   #announce(): void {
     this.#announcing ??= setImmediate(() => {
       this.#announcing = undefined;
-      this.#wake();
+      this.#waker?.wake();
     });
   }
 

@@ -8,6 +8,11 @@ export interface SourceOutcome {
   readonly error?: unknown;
 }
 
+/** Who is told that there may be more to send. */
+export interface Waker {
+  wake(): void;
+}
+
 export interface Source {
   /** How each topic begins, for `$open`. */
   readonly topics: readonly OpenTopic[];
@@ -17,10 +22,14 @@ export interface Source {
   readonly pending: boolean;
   /** Set when the source has ended; what it had before is still given. */
   readonly outcome: SourceOutcome | null;
-  /** Begins; from now on `wake` is called when `next` may have more, or when `outcome` was set. */
-  start(wake: () => void): void;
+  /** Begins; from now on the waker is woken when `next` may have more, or when `outcome` was set. */
+  start(waker: Waker): void;
   /** Frames that are due, in order, as one piece of around `maxBytes`; null when there are none now. */
   next(maxBytes: number): Buffer | null;
+  /** There may be more, but the peer has not taken what it was given: the source may give up on it. */
+  hold?(): void;
+  /** The peer takes bytes again after it did not: the source may leave out what is too old by now. */
+  resume?(): void;
   /** Lets go of everything. */
   close(): void;
 }

@@ -3,42 +3,62 @@ import {
   compareOffsets,
   encodeFrame,
   formatCursor,
+  laterOffset,
   type Cursor,
   type GapData,
   type GapReason,
   type Offset,
+  type OpenTopic,
   type Topic,
 } from '@sse-channels/protocol';
 import type { Backplane, EventRecord, Page, ReadStart } from '../backplane/backplane.js';
 import { ContinuousTail } from '../backplane/continuous-tail.js';
+import type { Waker } from '../connection/source.js';
 import { FrameRing, type FramedRecord } from './frame-ring.js';
+import { NewestRecords } from './newest-records.js';
+
+/** Records read from the log at a time. */
+const PAGE_LIMIT = 128;
 
 /** What a feed tells its hub. */
 export interface FeedListener {
   /** The ring has something new for the feed's subscriptions. */
   onNews(feed: Feed): void;
-  /** All its subscriptions are told of a gap. */
+  /** One of its subscriptions, or all of them, are told of a gap. */
   onGap(feed: Feed, reason: GapReason): void;
   onError(error: unknown, context: string): void;
+  /** The last of those who joined has left. */
+  onLeft(feed: Feed): void;
 }
 
 export class Feed {
-  /** Called when something new is there, each turn at most once. */
-  readonly wakers = new Set<() => void>();
+  /** Woken when something new is there, each turn at most once. */
+  readonly wakers = new Set<Waker>();
   /** Resolves when the feed is live; rejects when the backplane did not let it be. */
   readonly ready: Promise<void>;
+
+  /** How a subscription begins that was not asked to resume. */
+  readonly opened: OpenTopic;
+  /** Where slow readers skip to the newest records. */
+  readonly newest: NewestRecords | undefined;
 
   readonly #backplane: Backplane;
   readonly #tail: ContinuousTail;
   /** Frames of records that a backplane in this process gives to everyone who reads; they go when the record goes. */
   readonly #framed = new WeakMap<EventRecord, FramedRecord>();
+  /** Reads under way, by what they ask for: in a storm of reconnects many ask for the same. */
+  readonly #reads = new Map<string, Promise<Page>>();
   #ring: FrameRing | undefined;
+  #subscriptions = 0;
 
   constructor(
     readonly topic: Topic,
     backplane: Backplane,
     private readonly listener: FeedListener,
   ) {
+    this.opened = { topic: topic.name, resumed: false, gap: null };
+    const { slowReaders, retention } = topic.channel;
+    this.newest = slowReaders === 'latest' ? new NewestRecords(retention) : undefined;
     this.#backplane = backplane;
     this.#tail = new ContinuousTail(backplane, topic.name, {
       onRecord: (record) => this.#push(this.frame(record)),
@@ -80,22 +100,61 @@ export class Feed {
   }
 
   /**
-   * The ring index after an offset, for one who joins: undefined when the ring does not reach back so far, or when the log by
-   * its `maxEvents` or `maxAgeMs` no longer does, so that a reconnect is told the same whether others are connected or not.
+   * Whether the ring has all that follows an offset, for one who joins: false when it does not reach back so far, or when the log
+   * by its `maxEvents` or `maxAgeMs` no longer does, so that a reconnect is told the same whether others are connected or not.
    */
-  indexForReplay(offset: Offset): number | undefined {
+  reaches(offset: Offset): boolean {
     const { ring } = this;
-    if (compareOffsets(offset, ring.floor) < 0 || compareOffsets(offset, this.position) > 0) return undefined;
+    if (compareOffsets(offset, ring.floor) < 0 || compareOffsets(offset, this.position) > 0) return false;
     const index = ring.indexAfter(offset);
-    if (index === ring.end) return index;
+    if (index === ring.end) return true;
     const { maxEvents, maxAgeMs } = this.topic.channel.retention;
     const oldest = ring.at(index).record;
-    const kept = ring.end - index <= maxEvents && oldest !== null && Date.now() - oldest.time <= maxAgeMs;
-    return kept ? index : undefined;
+    return ring.end - index <= maxEvents && oldest !== null && Date.now() - oldest.time <= maxAgeMs;
   }
 
-  read(start: ReadStart, limit: number): Promise<Page> {
-    return this.#backplane.read(this.topic.name, start, limit);
+  get subscriptions(): number {
+    return this.#subscriptions;
+  }
+
+  join(): void {
+    this.#subscriptions += 1;
+  }
+
+  leave(): void {
+    this.#subscriptions -= 1;
+    if (this.#subscriptions === 0) this.listener.onLeft(this);
+  }
+
+  /** Reads a page of the log, once for all who ask for it at the same time, and keeps it in the ring where it leads there and fits. */
+  read(start: ReadStart): Promise<Page> {
+    const asked = JSON.stringify(start);
+    let reading = this.#reads.get(asked);
+    if (reading === undefined) {
+      reading = this.#read(start).finally(() => this.#reads.delete(asked));
+      this.#reads.set(asked, reading);
+    }
+    return reading;
+  }
+
+  async #read(start: ReadStart): Promise<Page> {
+    const page = await this.#backplane.read(this.topic.name, start, PAGE_LIMIT);
+    const { ring } = this;
+    const last = page.records.at(-1)?.offset ?? page.from;
+    const end = page.more ? last : laterOffset(last, page.head);
+    if (compareOffsets(page.from, ring.floor) < 0 && compareOffsets(end, ring.floor) >= 0) {
+      const older = page.records.filter(({ offset }) => compareOffsets(offset, ring.floor) <= 0);
+      ring.prepend(
+        older.map((record) => this.frame(record)),
+        page.from,
+      );
+    }
+    return page;
+  }
+
+  /** A subscription is told of a gap after it was opened. */
+  gapTold(reason: GapReason): void {
+    this.listener.onGap(this, reason);
   }
 
   /** Frames a record, once for the ring and for all who read it from the log. */
@@ -108,8 +167,9 @@ export class Feed {
     return framed;
   }
 
-  frameGap(reason: GapReason, from: Offset): FramedRecord {
-    const data: GapData = { topic: this.topic.name, reason };
+  /** @param skipped how many records a reader that was too slow is not given */
+  frameGap(reason: GapReason, from: Offset, skipped?: number): FramedRecord {
+    const data: GapData = { topic: this.topic.name, reason, ...(skipped === undefined ? {} : { skipped }) };
     const block = encodeFrame({ id: this.cursorAt(from), event: '$gap', data: JSON.stringify(data) });
     return { offset: from, frame: Buffer.from(block), record: null };
   }
@@ -121,6 +181,9 @@ export class Feed {
   #push(framed: FramedRecord): void {
     this.#ring ??= new FrameRing(this.#tail.position);
     this.#ring.push(framed);
+    const index = this.#ring.end - 1;
+    if (index === this.#ring.rewoundAt) this.newest?.clear();
+    this.newest?.set(framed, index);
     this.listener.onNews(this);
   }
 }

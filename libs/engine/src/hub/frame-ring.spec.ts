@@ -69,7 +69,7 @@ describe('FrameRing', () => {
     const ring = new FrameRing(offsetOf(0));
     const large = framed(1, 300_000);
     ring.push(large);
-    expect(ring.batch(0, 65_536)).toEqual({ end: 1, bytes: large.frame });
+    expect(ring.batch(0, 65_536)).toEqual({ end: 1, offset: large.offset, bytes: large.frame });
     expect(ring.batch(0, 65_536).bytes).toBe(large.frame);
     jest.runAllTimers();
   });
@@ -79,7 +79,7 @@ describe('FrameRing', () => {
     ring.push(framed(1));
     ring.push(gap(5));
     ring.push(framed(6));
-    expect([ring.start, ring.end, ring.rewoundAt, ring.indexAfter(offsetOf(1))]).toEqual([0, 3, -1, 1]);
+    expect([ring.start, ring.end, ring.rewoundAt, ring.indexAfter(offsetOf(1))]).toEqual([0, 3, undefined, 1]);
   });
 
   it('begins anew at a gap that leads back, so that it stays in the order of the offsets', () => {

@@ -9,6 +9,15 @@ export interface FramedRecord {
   readonly record: EventRecord | null;
 }
 
+/** Records of a ring as one piece of bytes, made once for all who stand where it begins. */
+export interface Batch {
+  /** The index after its last record. */
+  readonly end: number;
+  /** The offset of its last record. */
+  readonly offset: Offset;
+  readonly bytes: Buffer;
+}
+
 /** Bounds of a ring: enough for the readers that are a moment behind; older records are read from the log. */
 const MAX_RING_RECORDS = 1_024;
 const MAX_RING_BYTES = 262_144;
@@ -18,15 +27,20 @@ export class FrameRing {
   /** Every record after this offset is in the ring. */
   floor: Offset;
   /** The index of the last gap that led back to an earlier offset; whoever meets it goes back too. */
-  rewoundAt = -1;
+  rewoundAt: number | undefined;
+  /** Bytes of all frames up to the end, whether they are still in the ring or not. */
+  totalBytes = 0;
 
   #records: FramedRecord[] = [];
-  /** The index of the first slot of `#records`; indexes count up for the ring's life. */
+  /** The index of the first slot of `#records`; an index stands for its record for the ring's life. */
   #base = 0;
   #start = 0;
   #bytes = 0;
-  /** Batches of this turn by the index they begin at; they end where the ring ends, or at the bound. */
-  readonly #batches = new Map<number, { readonly end: number; readonly bytes: Buffer }>();
+  /** Batches by the index they begin at; they end where the ring ends, or at the bound. Kept while something else keeps them. */
+  readonly #batches = new Map<number, WeakRef<Batch>>();
+  /** The batch that was asked for last: in a fan-out nearly all ask for the same. */
+  #lastFrom: number | undefined;
+  #last: Batch | undefined;
 
   constructor(floor: Offset) {
     this.floor = floor;
@@ -51,7 +65,8 @@ export class FrameRing {
     if (framed.record === null && compareOffsets(framed.offset, newest) < 0) this.#rewind(framed.offset);
     this.#records.push(framed);
     this.#bytes += framed.frame.length;
-    this.#batches.clear();
+    this.totalBytes += framed.frame.length;
+    this.#forgetBatches();
     while (this.end - this.#start > 1 && (this.end - this.#start > MAX_RING_RECORDS || this.#bytes > MAX_RING_BYTES)) {
       const oldest = this.at(this.#start);
       this.floor = oldest.offset;
@@ -66,37 +81,77 @@ export class FrameRing {
     }
   }
 
+  /**
+   * Takes in older records, which end where the ring begins: who replays them later shares them.
+   * @param floor the offset after which they are whole
+   * @returns false where the ring has no room for them
+   */
+  prepend(older: readonly FramedRecord[], floor: Offset): boolean {
+    const bytes = older.reduce((sum, { frame }) => sum + frame.length, 0);
+    // The gap of a rewind leads to the log's other past.
+    if (this.rewoundAt !== undefined && this.rewoundAt >= this.#start) return false;
+    if (this.end - this.#start + older.length > MAX_RING_RECORDS || this.#bytes + bytes > MAX_RING_BYTES) return false;
+    this.#records = [...older, ...this.#records.slice(this.#start - this.#base)];
+    this.#base = this.#start -= older.length;
+    this.#bytes += bytes;
+    this.floor = floor;
+    return true;
+  }
+
   /** The index of the first record after an offset that is not before the floor. */
   indexAfter(offset: Offset): number {
     let low = this.#start;
     let high = this.end;
     while (low < high) {
-      const middle = (low + high) >>> 1;
+      const middle = Math.floor((low + high) / 2);
       if (compareOffsets(this.at(middle).offset, offset) <= 0) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  /** The records from an index on as one piece of around `maxBytes`, made once for all who stand there; and where it ends. */
-  batch(from: number, maxBytes: number): { readonly end: number; readonly bytes: Buffer } {
-    let batch = this.#batches.get(from);
+  /** Bytes of the frames from an index on that is in the ring. */
+  bytesFrom(index: number): number {
+    let bytes = 0;
+    for (let next = index; next < this.end; next += 1) bytes += this.at(next).frame.length;
+    return bytes;
+  }
+
+  /** The records from an index on as one piece of around `maxBytes`. */
+  batch(from: number, maxBytes: number): Batch {
+    if (from === this.#lastFrom && this.#last !== undefined) return this.#last;
+    let batch = this.#batches.get(from)?.deref();
     if (batch === undefined) {
-      const frames: Buffer[] = [];
-      let bytes = 0;
-      let end = from;
-      while (end < this.end && (end === from || bytes < maxBytes)) {
-        const { frame } = this.at(end);
-        frames.push(frame);
-        bytes += frame.length;
-        end += 1;
-      }
-      batch = { end, bytes: frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes) };
-      // After this turn nobody stands where they begin.
-      if (this.#batches.size === 0) setImmediate(() => this.#batches.clear());
-      this.#batches.set(from, batch);
+      batch = this.#join(from, maxBytes);
+      this.#batches.set(from, new WeakRef(batch));
     }
+    // Not held when the turn is over: nobody may ever stand there again.
+    if (this.#last === undefined) setImmediate(() => (this.#last = undefined));
+    this.#lastFrom = from;
+    this.#last = batch;
     return batch;
+  }
+
+  #join(from: number, maxBytes: number): Batch {
+    const frames: Buffer[] = [];
+    let bytes = 0;
+    let end = from;
+    while (end < this.end && (end === from || bytes < maxBytes)) {
+      const { frame } = this.at(end);
+      frames.push(frame);
+      bytes += frame.length;
+      end += 1;
+    }
+    return {
+      end,
+      offset: this.at(end - 1).offset,
+      bytes: frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes),
+    };
+  }
+
+  #forgetBatches(): void {
+    this.#last = undefined;
+    if (this.#batches.size > 0) this.#batches.clear();
   }
 
   /** The log went back: what is in the ring would stand in no order with what comes. */
@@ -107,4 +162,27 @@ export class FrameRing {
     this.#bytes = 0;
     this.floor = to;
   }
+}
+
+/**
+ * Takes frames one by one, as one piece of around `maxBytes`; null when there is none. What comes before a record at which
+ * taking fails is given first, or a client that comes back would never get past it.
+ */
+export function gatherFrames(maxBytes: number, take: () => FramedRecord | null): Buffer | null {
+  const frames: Buffer[] = [];
+  let bytes = 0;
+  while (bytes < maxBytes) {
+    let framed;
+    try {
+      framed = take();
+    } catch (error) {
+      if (frames.length > 0) break;
+      throw error;
+    }
+    if (framed === null) break;
+    frames.push(framed.frame);
+    bytes += framed.frame.length;
+  }
+  if (frames.length === 0) return null;
+  return frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes);
 }

@@ -1,20 +1,25 @@
 /** The hub: this node's connections and feeds, and the one turn in which what is new goes out to all of them. */
 import { SseChannelsError, type Cursor, type EndReason, type ErrorData, type Topic } from '@sse-channels/protocol';
-import type { Backplane, EventRecord } from '../backplane/backplane.js';
+import type { Backplane } from '../backplane/backplane.js';
 import type { ChannelRegistry } from '../channel/channel-registry.js';
-import { Connection, type ConnectionOptions } from '../connection/connection.js';
+import { Connection, type ConnectionListener, type ConnectionOptions } from '../connection/connection.js';
 import type { Sink } from '../connection/sink.js';
-import type { Source } from '../connection/source.js';
+import type { Source, Waker } from '../connection/source.js';
 import type { EventCodec } from '../codec/event-codec.js';
 import type { Observer } from '../observer/observer.js';
-import { Feed } from './feed.js';
-import { Subscription, type StartPosition } from './subscription.js';
+import { Feed, type FeedListener } from './feed.js';
+import { Subscription, type RecordFilter, type StartPosition } from './subscription.js';
 import { TopicSource } from './topic-source.js';
 
 /** The timer that heartbeats and expiries share looks this often within the shortest heartbeat, and at least once a second. */
 const LOOKS_PER_HEARTBEAT = 10;
 const MIN_TICK_MS = 5;
 const MAX_TICK_MS = 1_000;
+
+/** How many connections are moved before other work has its turn: a millisecond or two, most of it the kernel's. */
+const WRITES_PER_TURN = 256;
+/** How many of them may be of one feed while others wait. */
+const WRITES_PER_FEED = 64;
 
 /** What a hub is made of. */
 export interface HubParts {
@@ -24,6 +29,8 @@ export interface HubParts {
   readonly observer: Observer;
   /** What a client may know of an error. */
   readonly describeError: (error: unknown) => ErrorData;
+  /** How long events are gathered before they go out, in milliseconds. @default 0, the end of the turn */
+  readonly flushWindowMs?: number;
 }
 
 /** One topic of a connection. */
@@ -55,17 +62,36 @@ export class Hub {
   readonly #connections = new Set<Connection>();
   /** Ended, but still sending what was written. */
   readonly #closing = new Set<Connection>();
-  readonly #feeds = new Map<string, { readonly feed: Feed; subscriptions: number }>();
-  readonly #news = new Set<Feed>();
+  readonly #feeds = new Map<string, Feed>();
+  /** Feeds whose news are going out, and who of each has its turn next. */
+  readonly #passes = new Map<Feed, Iterator<Waker>>();
+  /** Feeds that had more news while theirs were going out: some were passed already. */
+  readonly #again = new Set<Feed>();
   #flushing: NodeJS.Immediate | undefined;
+  #window: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   #tickMs = MAX_TICK_MS;
   #draining = false;
   #drain: Promise<void> | undefined;
   #drained: (() => void) | undefined;
 
+  /** One for all: a listener of its own for each connection or feed would be memory at rest. */
+  readonly #connectionListener: ConnectionListener;
+  readonly #feedListener: FeedListener;
+
   constructor(parts: HubParts) {
     this.#parts = parts;
+    this.#connectionListener = {
+      onEnd: (ended, reason, error) => this.#ended(ended, reason, error),
+      onClose: (closed) => this.#closed(closed),
+      describeError: parts.describeError,
+    };
+    this.#feedListener = {
+      onNews: (feed) => this.#onNews(feed),
+      onGap: ({ topic: { name } }, reason) => parts.observer.gapTold?.(name, reason),
+      onError: (error, context) => parts.observer.failed?.(error, context),
+      onLeft: (feed) => this.#endFeed(feed),
+    };
   }
 
   get draining(): boolean {
@@ -77,38 +103,29 @@ export class Hub {
    * @param lastEventId the cursor that the client brought; null for a new one
    * @throws rejects with SseChannelsError `DRAINING`, `CHANNEL_CONFLICT`, or the backplane's error
    */
-  async join(requests: readonly TopicRequest[], lastEventId: Cursor | null): Promise<TopicSource> {
+  async join(requests: readonly TopicRequest[], lastEventId: Cursor | null): Promise<Source> {
     this.#assertOpen();
     for (const { topic } of requests) this.#parts.channels.register(topic.channel);
-    const distinct = oncePerTopic(requests);
-    const feeds = distinct.map(({ topic }) => this.#joinFeed(topic));
-    const leave = (): void => {
-      for (const feed of feeds) this.#leaveFeed(feed);
-    };
+    const distinct = requests.length === 1 ? requests : oncePerTopic(requests);
+    const subscriptions = distinct.map(
+      (request) => new Subscription(this.#joinFeed(request.topic), this.#filterOf(request)),
+    );
     try {
-      await Promise.all(feeds.map(({ ready }) => ready));
-      const subscriptions = distinct.map(
-        (request, index) =>
-          new Subscription({
-            feed: feeds[index] as Feed,
-            start: request.start ?? 'latest',
-            filter: this.#filterOf(request),
-            onGap: (reason) => this.#parts.observer.gapTold?.(request.topic.name, reason),
-            // A read in the background begins only after the source asked for it.
-            onError: (error) => source.fail(error),
-          }),
+      await Promise.all(subscriptions.map(({ feed }) => feed.ready));
+      await Promise.all(
+        subscriptions.map((subscription, index) => subscription.open(lastEventId, distinct[index]?.start ?? 'latest')),
       );
-      await Promise.all(subscriptions.map((subscription) => subscription.open(lastEventId)));
       this.#assertOpen();
-      for (const { opened } of subscriptions) {
-        if (opened.gap !== null) this.#parts.observer.gapTold?.(opened.topic, opened.gap);
-      }
-      const source = new TopicSource(subscriptions, leave);
-      return source;
     } catch (error) {
-      leave();
+      for (const subscription of subscriptions) subscription.close();
       throw error;
     }
+    for (const { topics } of subscriptions) {
+      const [{ topic, gap }] = topics;
+      if (gap !== null) this.#parts.observer.gapTold?.(topic, gap);
+    }
+    const [only] = subscriptions;
+    return only !== undefined && subscriptions.length === 1 ? only : new TopicSource(subscriptions);
   }
 
   /**
@@ -118,11 +135,7 @@ export class Hub {
   connect(source: Source, sink: Sink, options: ConnectionOptions): Connection {
     if (this.#draining) source.close();
     this.#assertOpen();
-    const connection = new Connection(sink, source, options, {
-      onEnd: (ended, reason, error) => this.#ended(ended, reason, error),
-      onClose: (closed) => this.#closed(closed),
-      describeError: this.#parts.describeError,
-    });
+    const connection = new Connection(sink, source, options, this.#connectionListener);
     this.#connections.add(connection);
     this.#startTimer(options.heartbeatMs);
     this.#parts.observer.connectionOpened?.(connection.id);
@@ -138,7 +151,9 @@ export class Hub {
   async #endAll({ graceMs, retryMs }: DrainOptions): Promise<void> {
     this.#draining = true;
     // What was published in this turn goes out before the end is told.
-    this.#flush();
+    clearImmediate(this.#flushing);
+    clearTimeout(this.#window);
+    this.#flush(Infinity);
     for (const connection of this.#connections) connection.end('drained', { retryMs: retryMs() });
     if (this.#connections.size + this.#closing.size === 0) return;
     await new Promise<void>((resolve) => {
@@ -165,31 +180,23 @@ export class Hub {
   }
 
   #joinFeed(topic: Topic): Feed {
-    let entry = this.#feeds.get(topic.name);
-    if (entry === undefined) {
-      const feed = new Feed(topic, this.#parts.backplane, {
-        onNews: (news) => this.#onNews(news),
-        onGap: ({ topic: { name } }, reason) => this.#parts.observer.gapTold?.(name, reason),
-        onError: (error, context) => this.#parts.observer.failed?.(error, context),
-      });
-      entry = { feed, subscriptions: 0 };
-      this.#feeds.set(topic.name, entry);
+    let feed = this.#feeds.get(topic.name);
+    if (feed === undefined) {
+      feed = new Feed(topic, this.#parts.backplane, this.#feedListener);
+      this.#feeds.set(topic.name, feed);
     }
-    entry.subscriptions += 1;
-    return entry.feed;
+    feed.join();
+    return feed;
   }
 
-  #leaveFeed(feed: Feed): void {
-    const entry = this.#feeds.get(feed.topic.name);
-    if (entry?.feed !== feed) return;
-    entry.subscriptions -= 1;
-    if (entry.subscriptions > 0) return;
+  #endFeed(feed: Feed): void {
     this.#feeds.delete(feed.topic.name);
-    this.#news.delete(feed);
+    this.#passes.delete(feed);
+    this.#again.delete(feed);
     feed.end();
   }
 
-  #filterOf({ topic, filter }: TopicRequest): ((record: EventRecord) => boolean) | null {
+  #filterOf({ topic, filter }: TopicRequest): RecordFilter | null {
     if (filter === undefined) return null;
     const { codec } = this.#parts;
     return (record) => {
@@ -199,18 +206,47 @@ export class Hub {
   }
 
   #onNews(feed: Feed): void {
-    this.#news.add(feed);
-    this.#flushing ??= setImmediate(() => this.#flush());
+    if (this.#passes.has(feed)) this.#again.add(feed);
+    else this.#passes.set(feed, feed.wakers.values());
+    if (this.#flushing !== undefined || this.#window !== undefined) return;
+    const { flushWindowMs = 0 } = this.#parts;
+    if (flushWindowMs === 0) {
+      this.#flushSoon();
+    } else {
+      this.#window = setTimeout(() => {
+        this.#window = undefined;
+        this.#flush(WRITES_PER_TURN);
+      }, flushWindowMs);
+    }
   }
 
-  /** Moves every connection that has news, once for everything that this turn brought. */
-  #flush(): void {
-    clearImmediate(this.#flushing);
-    this.#flushing = undefined;
-    const feeds = [...this.#news];
-    this.#news.clear();
-    for (const feed of feeds) {
-      for (const wake of feed.wakers) wake();
+  #flushSoon(): void {
+    this.#flushing = setImmediate(() => {
+      this.#flushing = undefined;
+      this.#flush(WRITES_PER_TURN);
+    });
+  }
+
+  /**
+   * Moves the connections that have news, each once for everything that came until its turn; a pass over many goes on in the next
+   * turn of the event loop. All feeds take part in each, so that one with few connections does not wait for one with many.
+   */
+  #flush(writes: number): void {
+    let left = writes;
+    while (this.#passes.size > 0) {
+      for (const [feed, wakers] of this.#passes) {
+        for (let share = WRITES_PER_FEED; share > 0; share -= 1) {
+          const { value: waker, done } = wakers.next();
+          if (done === true) {
+            this.#passes.delete(feed);
+            if (this.#again.delete(feed)) this.#passes.set(feed, feed.wakers.values());
+            break;
+          }
+          waker.wake();
+          left -= 1;
+        }
+        if (left <= 0 && this.#passes.size > 0) return this.#flushSoon();
+      }
     }
   }
 

@@ -9,55 +9,63 @@ import {
   type OpenTopic,
 } from '@sse-channels/protocol';
 import type { EventRecord, Page, ReadStart } from '../backplane/backplane.js';
+import type { Source, SourceOutcome, Waker } from '../connection/source.js';
 import type { Feed } from './feed.js';
-import type { FramedRecord } from './frame-ring.js';
-
-/** Records read from the log at a time; they are framed when their turn comes. */
-const PAGE_LIMIT = 128;
+import { gatherFrames, type FramedRecord } from './frame-ring.js';
+import type { NewestRecord } from './newest-records.js';
 
 /** Where a subscription begins when the client brings no cursor. */
 export type StartPosition = 'latest' | 'earliest' | { readonly last: number };
 
-export interface SubscriptionOptions {
-  readonly feed: Feed;
-  /** Where to begin without a cursor. */
-  readonly start: StartPosition;
-  /** Whether a record is for this connection; what it throws ends the connection. */
-  readonly filter: ((record: EventRecord) => boolean) | null;
-  /** The client is told of a gap after it was opened. */
-  readonly onGap: (reason: GapReason) => void;
-  /** A read failed; the connection ends. */
-  readonly onError: (error: unknown) => void;
-}
+/** Whether a record is for this connection; what it throws ends the connection. */
+export type RecordFilter = (record: EventRecord) => boolean;
 
-export class Subscription {
+export class Subscription implements Source {
   readonly feed: Feed;
-  /** How it begins, for `$open`. */
-  opened: OpenTopic;
+  outcome: SourceOutcome | null = null;
   /** The last offset that was given or passed over. */
   offset: Offset = '';
 
-  readonly #options: SubscriptionOptions;
-  /** Where it stands in the ring; undefined while it reads the log. */
-  #index: number | undefined;
+  readonly #filter: RecordFilter | null;
+  #waker: Waker | undefined;
+  /** How it begins, for `$open`. */
+  #opened: OpenTopic;
+  /** Where it stands in the ring, or by count of what it was given would stand if the ring reached so far. */
+  #index = 0;
+  /** What the ring's total of bytes is there. */
+  #bytes = 0;
+  /** False while it reads the log. */
+  #inRing = false;
+  /** It reads the log because the ring has moved on without it. */
+  #leftRing = false;
+  /** The ring may begin with what the log showed already. */
+  #joining = false;
   #page: Page | undefined;
   #pageIndex = 0;
   #gap: FramedRecord | undefined;
+  /** What a slow reader is given of the records that it missed. */
+  #newest: readonly NewestRecord[] | undefined;
   /** The page's next record, framed once however often it is looked at. */
   #framed: FramedRecord | undefined;
   #loading = false;
   #closed = false;
 
-  constructor(options: SubscriptionOptions) {
-    this.#options = options;
-    this.feed = options.feed;
-    this.opened = { topic: options.feed.topic.name, resumed: false, gap: null };
+  /** @param feed joined; left with `close()` */
+  constructor(feed: Feed, filter: RecordFilter | null) {
+    this.feed = feed;
+    this.#filter = filter;
+    this.#opened = feed.opened;
   }
 
-  /** Takes its place; what the log cannot give is known afterwards. */
-  async open(lastEventId: Cursor | null): Promise<void> {
-    const { feed, start } = this.#options;
-    const topic = feed.topic.name;
+  /**
+   * Takes its place; what the log cannot give is known afterwards.
+   * @param start where to begin without a cursor
+   */
+  async open(lastEventId: Cursor | null, start: StartPosition): Promise<void> {
+    const { feed } = this;
+    // What it replays is no lag.
+    this.#index = feed.ring.end;
+    this.#bytes = feed.ring.totalBytes;
     if (lastEventId === null) {
       if (start === 'latest') this.#joinRing(feed.position);
       else await this.#load(start === 'earliest' ? null : start);
@@ -65,21 +73,25 @@ export class Subscription {
     }
     const parts = parseCursor(lastEventId);
     const foreign: GapReason | null = parts === null ? 'invalid' : parts.epoch === feed.epoch ? null : 'reset';
+    let gap = foreign as GapReason | null;
     if (parts === null || foreign !== null) {
       await this.#load(null);
       this.#gap = feed.frameGap(foreign ?? 'invalid', this.offset);
-      this.opened = { topic, resumed: false, gap: foreign };
-      return;
-    }
-    const index = feed.indexForReplay(parts.offset);
-    if (index !== undefined) {
-      this.#index = index;
-      this.offset = parts.offset;
+    } else if (feed.reaches(parts.offset)) {
+      this.#joinRing(parts.offset);
     } else {
-      await this.#load(parts.offset);
+      gap = (await this.#load(parts.offset)).reason;
     }
-    const gap = this.#page?.reason ?? null;
-    this.opened = { topic, resumed: gap === null, gap };
+    this.#opened = { topic: feed.topic.name, resumed: gap === null, gap };
+  }
+
+  get topics(): readonly [OpenTopic] {
+    return [this.#opened];
+  }
+
+  get cursor(): Cursor {
+    this.settle();
+    return this.feed.cursorAt(this.offset);
   }
 
   /** Whether it waits for the log. */
@@ -89,19 +101,38 @@ export class Subscription {
 
   /** Whether everything that its feed has was given. */
   get atHead(): boolean {
-    return this.#index !== undefined && this.#index === this.feed.ring.end;
+    return this.#inRing && this.#newest === undefined && this.#index === this.feed.ring.end;
+  }
+
+  start(waker: Waker): void {
+    this.#waker = waker;
+    this.feed.wakers.add(waker);
+  }
+
+  next(maxBytes: number): Buffer | null {
+    // After a failure nobody knows what follows.
+    if (this.outcome !== null) return null;
+    const { ring } = this.feed;
+    const apart = !this.#inRing || this.#index < ring.start || this.#gap !== undefined || this.#newest !== undefined;
+    if (apart || this.#filter !== null) return gatherFrames(maxBytes, () => this.#take());
+    if (this.#joining) this.#passGiven();
+    if (this.#index === ring.end) return null;
+    const { end, offset, bytes } = ring.batch(this.#index, maxBytes);
+    this.#index = end;
+    this.#bytes += bytes.length;
+    this.offset = offset;
+    return bytes;
   }
 
   /**
-   * The next record for this connection, without moving on; null when there is none now, or none yet.
-   * @param wake called when a read that was begun here has come back
+   * The next record for this connection, without moving on; null when there is none now, or none yet: a read that is begun here
+   * wakes the waker.
    */
-  peek(wake: () => void): FramedRecord | null {
+  peek(): FramedRecord | null {
     for (;;) {
-      const next = this.#following(wake);
+      const next = this.#following();
       if (next === null || next.record === null) return next;
-      const { filter } = this.#options;
-      if (filter === null || filter(next.record)) return next;
+      if (this.#filter === null || this.#filter(next.record)) return next;
       this.advance(next);
     }
   }
@@ -109,9 +140,14 @@ export class Subscription {
   /** Moves past the record that `peek` gave. */
   advance(framed: FramedRecord): void {
     this.offset = framed.offset;
-    if (this.#index !== undefined) this.#index += 1;
-    else if (this.#gap !== undefined) this.#gap = undefined;
-    else {
+    if (framed === this.#gap) {
+      this.#gap = undefined;
+    } else if (this.#newest !== undefined) {
+      this.#newest = this.#newest.length > 1 ? this.#newest.slice(1) : undefined;
+    } else {
+      this.#index += 1;
+      this.#bytes += framed.frame.length;
+      if (this.#inRing) return;
       this.#pageIndex += 1;
       this.#framed = undefined;
     }
@@ -122,80 +158,144 @@ export class Subscription {
     if (this.atHead) this.offset = laterOffset(this.offset, this.feed.position);
   }
 
-  /** Where everything goes to the connection as it is, the bytes that are shared with all who stand at the same place. */
-  nextBatch(maxBytes: number): Buffer | null {
-    const { ring } = this.feed;
-    if (this.#options.filter !== null || this.#index === undefined || this.#index < ring.start) return null;
-    this.#passGiven(this.#index);
-    if (this.#index === ring.end) return null;
-    const { end, bytes } = ring.batch(this.#index, maxBytes);
-    this.#index = end;
-    this.offset = ring.at(end - 1).offset;
-    return bytes;
+  hold(): void {
+    const { slowReaders, lagLimit } = this.feed.topic.channel;
+    const behind = this.feed.ring.end > this.#index;
+    if (behind && (slowReaders === 'disconnect' || (lagLimit?.exceeded === 'disconnect' && this.#lagsTooFar))) {
+      this.outcome ??= { reason: 'slow' };
+    }
+  }
+
+  resume(): void {
+    const { slowReaders, lagLimit } = this.feed.topic.channel;
+    if (slowReaders === 'latest') this.#skipToNewest();
+    else if (lagLimit?.exceeded === 'gap' && this.#lagsTooFar) this.#skipToHead();
   }
 
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.#page = undefined;
+    if (this.#waker !== undefined) this.feed.wakers.delete(this.#waker);
+    this.feed.leave();
   }
 
-  #following(wake: () => void): FramedRecord | null {
-    if (this.#loading) return null;
+  get #lagsTooFar(): boolean {
+    const { ring, topic } = this.feed;
+    const { maxEvents = Infinity, maxBytes = Infinity } = topic.channel.lagLimit ?? {};
+    return ring.end - this.#index > maxEvents || ring.totalBytes - this.#bytes > maxBytes;
+  }
+
+  /** Leaves out all that a newer record of the same key has replaced; what is read from the log at first is not yet a lag. */
+  #skipToNewest(): void {
+    const { ring, newest } = this.feed;
+    const from = this.#newest?.[0]?.index ?? this.#index;
+    if (newest === undefined || (!this.#inRing && !this.#leftRing) || from >= ring.end) return;
+    const waiting = (this.#newest?.length ?? 0) + ring.end - this.#index;
+    const kept = newest.since(from);
+    if (kept.length === waiting) return;
+    this.#gap = this.feed.frameGap('skipped', this.offset, waiting - kept.length);
+    this.feed.gapTold('skipped');
+    this.#standAtEnd();
+    this.#newest = kept.length === 0 ? undefined : kept;
+  }
+
+  #skipToHead(): void {
+    const { ring, position } = this.feed;
+    const skipped = ring.end - this.#index;
+    this.#standAtEnd();
+    this.#gap = this.feed.frameGap('skipped', position, skipped);
+    this.feed.gapTold('skipped');
+  }
+
+  #standAtEnd(): void {
     const { ring } = this.feed;
-    if (this.#index !== undefined) {
+    this.#index = ring.end;
+    this.#bytes = ring.totalBytes;
+    this.#inRing = true;
+    this.#leftRing = false;
+    this.#page = undefined;
+    this.#framed = undefined;
+  }
+
+  #take(): FramedRecord | null {
+    const framed = this.peek();
+    if (framed !== null) this.advance(framed);
+    return framed;
+  }
+
+  #following(): FramedRecord | null {
+    if (this.#loading) return null;
+    if (this.#gap !== undefined) return this.#gap;
+    if (this.#newest !== undefined) return (this.#newest[0] as NewestRecord).framed;
+    const { ring } = this.feed;
+    if (this.#inRing) {
       if (this.#index >= ring.start) {
-        this.#passGiven(this.#index);
+        if (this.#joining) this.#passGiven();
         return this.#index < ring.end ? ring.at(this.#index) : null;
       }
-      // The ring has moved on without this reader: the log goes on where it stands.
-      this.#index = undefined;
+      // The log goes on where it stands.
+      this.#inRing = false;
+      this.#leftRing = true;
       this.#page = undefined;
     }
-    if (this.#gap !== undefined) return this.#gap;
     const record = this.#page?.records[this.#pageIndex];
     if (record !== undefined) return (this.#framed ??= this.feed.frame(record));
     if (this.#page !== undefined && !this.#page.more) this.offset = laterOffset(this.offset, this.#page.head);
     if (this.#page !== undefined && compareOffsets(this.offset, ring.floor) >= 0) {
       this.#joinRing(this.offset);
-      return this.#following(wake);
+      return this.#following();
     }
     void this.#load(this.offset).then(
-      (page) => {
+      ({ reason }) => {
         if (this.#closed) return;
-        if (page.reason !== null) this.#options.onGap(page.reason);
-        wake();
+        if (reason !== null) this.feed.gapTold(reason);
+        this.#waker?.wake();
       },
       (error: unknown) => {
-        if (!this.#closed) this.#options.onError(error);
+        if (this.#closed) return;
+        this.outcome ??= { reason: 'failed', error };
+        this.#waker?.wake();
       },
     );
     return null;
   }
 
   /** The tail may hand a record over after the log showed it to this reader. */
-  #passGiven(index: number): void {
+  #passGiven(): void {
     const { ring } = this.feed;
-    let next = index;
+    let next = this.#index;
     while (next < ring.end && next !== ring.rewoundAt && compareOffsets(ring.at(next).offset, this.offset) <= 0) {
+      this.#bytes += ring.at(next).frame.length;
       next += 1;
     }
     this.#index = next;
+    this.#joining = next === ring.end;
   }
 
   #joinRing(offset: Offset): void {
+    const { ring } = this.feed;
     this.offset = offset;
     this.#page = undefined;
-    this.#index = this.feed.ring.indexAfter(offset);
+    this.#index = ring.indexAfter(offset);
+    this.#bytes = ring.totalBytes - ring.bytesFrom(this.#index);
+    this.#inRing = this.#joining = true;
+    this.#leftRing = false;
   }
 
   async #load(start: ReadStart): Promise<Page> {
     this.#loading = true;
     try {
-      const page = await this.feed.read(start, PAGE_LIMIT);
-      this.#page = page;
-      this.#pageIndex = 0;
+      const page = await this.feed.read(start);
       this.offset = page.from;
       if (!page.intact) this.#gap = this.feed.frameGap(page.reason ?? 'reset', page.from);
+      // The ring may reach so far by now, by this very page.
+      if (compareOffsets(page.from, this.feed.ring.floor) >= 0) {
+        this.#joinRing(page.from);
+      } else {
+        this.#page = page;
+        this.#pageIndex = 0;
+      }
       return page;
     } finally {
       this.#loading = false;

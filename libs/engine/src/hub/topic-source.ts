@@ -1,26 +1,23 @@
-/** The source of a channel's stream: the subscriptions of one connection, merged in the order of their offsets. */
+/** The source of a stream of several topics: the subscriptions of one connection, merged in the order of their offsets. */
 import { compareOffsets, laterOffset, type Cursor, type Offset, type OpenTopic } from '@sse-channels/protocol';
-import type { Source, SourceOutcome } from '../connection/source.js';
-import type { FramedRecord } from './frame-ring.js';
+import type { Source, SourceOutcome, Waker } from '../connection/source.js';
+import { gatherFrames, type FramedRecord } from './frame-ring.js';
 import type { Subscription } from './subscription.js';
 
-export class TopicSource implements Source {
-  readonly topics: readonly OpenTopic[];
-  outcome: SourceOutcome | null = null;
-
+export class TopicSource implements Source, Waker {
   readonly #subscriptions: readonly Subscription[];
-  readonly #leave: (source: TopicSource) => void;
-  #wake: () => void = () => undefined;
+  #waker: Waker | undefined;
   #told: Offset;
   /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
   #held = false;
-  #closed = false;
 
-  constructor(subscriptions: readonly Subscription[], leave: (source: TopicSource) => void) {
+  constructor(subscriptions: readonly Subscription[]) {
     this.#subscriptions = subscriptions;
-    this.#leave = leave;
-    this.topics = subscriptions.map(({ opened }) => opened);
     this.#told = earliest(subscriptions.map(({ offset }) => offset));
+  }
+
+  get topics(): readonly OpenTopic[] {
+    return this.#subscriptions.flatMap(({ topics }) => topics);
   }
 
   get cursor(): Cursor | null {
@@ -37,73 +34,57 @@ export class TopicSource implements Source {
     return this.#held || this.#subscriptions.some(({ pending }) => pending);
   }
 
-  start(wake: () => void): void {
-    this.#wake = wake;
-    for (const { feed } of this.#subscriptions) feed.wakers.add(this.#onNews);
+  get outcome(): SourceOutcome | null {
+    for (const { outcome } of this.#subscriptions) if (outcome !== null) return outcome;
+    return null;
+  }
+
+  start(waker: Waker): void {
+    this.#waker = waker;
+    for (const subscription of this.#subscriptions) subscription.start(this);
+  }
+
+  wake(): void {
+    this.#waker?.wake();
   }
 
   next(maxBytes: number): Buffer | null {
     // After a failure nobody knows what comes first.
     if (this.outcome !== null) return null;
-    const [only] = this.#subscriptions;
-    if (this.#subscriptions.length === 1 && only !== undefined) {
-      const bytes = only.nextBatch(maxBytes);
-      if (bytes !== null) {
-        this.#told = only.offset;
-        return bytes;
-      }
-    }
-    const frames: Buffer[] = [];
-    let bytes = 0;
-    const vouched = this.#subscriptions.length > 1 ? this.#vouched() : null;
+    const vouched = this.#vouched();
     this.#held = false;
-    while (bytes < maxBytes) {
-      let next;
-      try {
-        next = this.#earliestNext();
-      } catch (error) {
-        // What comes before the record that a filter failed at is sent first, or a client that comes back never gets past it.
-        if (frames.length > 0) break;
-        throw error;
-      }
-      if (next === null) break;
+    return gatherFrames(maxBytes, () => {
+      const next = this.#earliestNext();
+      if (next === null) return null;
       const [subscription, framed] = next;
-      if (vouched !== null && compareOffsets(framed.offset, vouched) > 0) {
+      if (compareOffsets(framed.offset, vouched) > 0) {
         this.#held = true;
         for (const { feed } of this.#subscriptions) feed.reach(framed.offset);
-        break;
+        return null;
       }
-      frames.push(framed.frame);
-      bytes += framed.frame.length;
       subscription.advance(framed);
       this.#told = framed.offset;
-    }
-    return frames.length === 0 ? null : Buffer.concat(frames, bytes);
+      return framed;
+    });
+  }
+
+  hold(): void {
+    for (const subscription of this.#subscriptions) subscription.hold();
+  }
+
+  resume(): void {
+    for (const subscription of this.#subscriptions) subscription.resume();
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    for (const subscription of this.#subscriptions) {
-      subscription.feed.wakers.delete(this.#onNews);
-      subscription.close();
-    }
-    this.#leave(this);
+    for (const subscription of this.#subscriptions) subscription.close();
   }
-
-  /** Ends the stream as failed. */
-  fail(error: unknown): void {
-    this.outcome ??= { reason: 'failed', error };
-    this.#wake();
-  }
-
-  readonly #onNews = (): void => this.#wake();
 
   /** The first of all subscriptions' next records; none while one of them waits for the log, since its record may come first. */
   #earliestNext(): [Subscription, FramedRecord] | null {
     let first: [Subscription, FramedRecord] | undefined;
     for (const subscription of this.#subscriptions) {
-      const framed = subscription.peek(this.#onNews);
+      const framed = subscription.peek();
       if (framed === null) {
         if (subscription.pending) return null;
       } else if (first === undefined || compareOffsets(framed.offset, first[1].offset) < 0) {

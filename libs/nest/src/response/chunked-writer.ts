@@ -23,14 +23,23 @@ export function chunkSocketOf(response: ServerResponse): Socket | null {
   return plain ? socket : null;
 }
 
+/** From so many bytes on, looking a chunk up costs less than making it again. */
+const WORTH_KEEPING_BYTES = 1_024;
+
 let lastBytes: Buffer | undefined;
 let lastChunk: Buffer = CRLF;
+/** Chunks of large pieces: in a storm of reconnects each replay stands between two small ones. */
+const chunks = new WeakMap<Buffer, Buffer>();
 
 /** The chunk of these bytes (RFC 9112, section 7.1); the same one when it is asked for again in a row, as in a fan-out. */
 export function chunkOf(bytes: Buffer): Buffer {
-  if (bytes !== lastBytes) {
-    lastChunk = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`, 'latin1'), bytes, CRLF]);
-    lastBytes = bytes;
-  }
-  return lastChunk;
+  if (bytes === lastBytes) return lastChunk;
+  lastBytes = bytes;
+  return (lastChunk = (bytes.length < WORTH_KEEPING_BYTES ? undefined : chunks.get(bytes)) ?? newChunk(bytes));
+}
+
+function newChunk(bytes: Buffer): Buffer {
+  const chunk = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`, 'latin1'), bytes, CRLF]);
+  if (bytes.length >= WORTH_KEEPING_BYTES) chunks.set(bytes, chunk);
+  return chunk;
 }

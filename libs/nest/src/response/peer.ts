@@ -12,7 +12,7 @@ export function isGone(response: ServerResponse): boolean {
 }
 
 /** Calls back once when the peer has left, or has been sent everything after the response was ended. */
-export function onGone(response: ServerResponse, listener: () => void): void {
+export function onGone(response: ServerResponse, listener: (this: ServerResponse) => void): void {
   response.once('close', listener);
   if (response.req.httpVersionMajor !== 1 || response.socket !== null) return;
   // Pipelined: it waits behind another response for its socket. When that socket goes, Node does not tell those in the queue.
@@ -20,7 +20,7 @@ export function onGone(response: ServerResponse, listener: () => void): void {
   socket.setMaxListeners(socket.getMaxListeners() + 1);
   const onClose = (): void => {
     response.off('close', listener);
-    listener();
+    listener.call(response);
   };
   socket.once('close', onClose);
   response.once('close', () => {

@@ -4,15 +4,43 @@ import type { Socket } from 'node:net';
 import type { Sink, SinkListener } from '@sse-channels/engine';
 import { chunkOf, chunkSocketOf } from './chunked-writer.js';
 import { isGone, onGone } from './peer.js';
-import type { VanishedPeers } from './vanished-peers.js';
+import type { VanishedPeers, WatchedPeer } from './vanished-peers.js';
 
-export class ResponseSink implements Sink {
+/** Where a response or a socket keeps its sink: the listeners are the same functions for all, or each would cost memory at rest. */
+const SINK = Symbol('sink');
+
+/** What has a sink. */
+interface Tapped {
+  [SINK]?: ResponseSink;
+}
+
+function onDrain(this: Tapped): void {
+  this[SINK]?.drained();
+}
+
+function onEnd(this: Tapped): void {
+  this[SINK]?.destroy();
+}
+
+function onTimeout(this: Tapped): void {
+  this[SINK]?.timedOut();
+}
+
+function onClose(this: ServerResponse & Tapped): void {
+  this[SINK]?.closed();
+}
+
+/** A reset between two writes; "close" follows it. */
+function onError(): void {}
+
+export class ResponseSink implements Sink, WatchedPeer {
   readonly #response: ServerResponse;
   readonly #writeDeadlineMs: number;
   readonly #vanishedPeers: VanishedPeers | undefined;
   /** Where chunks are written past the response; null where that is not safe. */
-  #socket: Socket | null = null;
-  #closed = false;
+  #chunkSocket: Socket | null = null;
+  #listener: SinkListener | undefined;
+  #deadlineSet = false;
 
   /**
    * @param writeDeadlineMs how long bytes may wait for a peer that takes none of them
@@ -24,57 +52,92 @@ export class ResponseSink implements Sink {
     this.#vanishedPeers = vanishedPeers;
   }
 
+  get peer(): Socket {
+    return this.#response.req.socket;
+  }
+
   listen(listener: SinkListener): void {
-    const response = this.#response;
-    if (isGone(response)) {
-      this.#closed = true;
-      return listener.onClose();
-    }
-    const onDrain = (): void => {
-      if (this.#closed) return;
-      response.setTimeout(0);
-      listener.onDrain();
-    };
-    const onEnd = (): void => this.destroy();
-    this.#socket = chunkSocketOf(response);
+    const response: ServerResponse & Tapped = this.#response;
+    if (isGone(response)) return listener.onClose();
+    this.#listener = listener;
+    response[SINK] = this;
     response.on('drain', onDrain);
-    // The response tells only of its own writes that they were drained.
-    this.#socket?.on('drain', onDrain);
-    // A peer that closed its half cannot be an event stream's reader any more; HTTP/2 has no such thing.
-    const socket = response.req.httpVersionMajor === 1 ? response.socket : null;
-    socket?.once('end', onEnd);
-    // Only armed while bytes are waiting. Node looks at the kernel's progress before it says "timeout", so a slow reader is not
-    // taken for one that stopped.
-    response.on('timeout', () => {
-      if (!this.#closed && response.writableLength > 0) listener.onStall();
-    });
-    const unwatch = this.#vanishedPeers?.watch(response.req.socket, () => listener.onStall());
-    // A reset between two writes; "close" follows it.
-    response.on('error', () => undefined);
+    response.on('error', onError);
+    this.#chunkSocket = chunkSocketOf(response);
+    const socket: (Socket & Tapped) | null = response.req.httpVersionMajor === 1 ? response.socket : null;
+    // Null for HTTP/2, and for a response that waits for its socket behind another.
+    if (socket !== null) {
+      socket[SINK] = this;
+      // The response tells only of its own writes that they were drained.
+      if (this.#chunkSocket !== null) socket.on('drain', onDrain);
+      // A peer that closed its half cannot be an event stream's reader any more; HTTP/2 has no such thing.
+      socket.on('end', onEnd);
+    }
+    this.#vanishedPeers?.watch(this);
     // The response, not the request: a body that was read closes the request early.
-    onGone(response, () => {
-      this.#closed = true;
-      socket?.off('drain', onDrain);
-      socket?.off('end', onEnd);
-      unwatch?.();
-      listener.onClose();
-    });
+    onGone(response, onClose);
   }
 
   write(bytes: Buffer): boolean {
-    if (this.#closed || this.#response.destroyed) return false;
-    const more = this.#socket === null ? this.#response.write(bytes) : this.#socket.write(chunkOf(bytes));
-    if (!more) this.#response.setTimeout(this.#writeDeadlineMs);
+    const response = this.#response;
+    if (response.destroyed) return false;
+    const more = this.#chunkSocket === null ? response.write(bytes) : this.#chunkSocket.write(chunkOf(bytes));
+    if (!more) this.#setDeadline();
     return more;
   }
 
   end(): void {
-    if (this.#closed) return;
-    this.#response.setTimeout(this.#writeDeadlineMs);
+    if (this.#listener === undefined) return;
+    this.#setDeadline();
     this.#response.end();
   }
 
   destroy(): void {
     this.#response.destroy();
+  }
+
+  onVanished(): void {
+    this.#listener?.onStall();
+  }
+
+  /** The peer took what was written. */
+  drained(): void {
+    if (this.#listener === undefined) return;
+    this.#response.setTimeout(0);
+    this.#listener.onDrain();
+  }
+
+  /**
+   * The deadline has passed. Node looks at the kernel's progress before it says so: a slow reader is not taken for one that
+   * stopped.
+   */
+  timedOut(): void {
+    if (this.#response.writableLength > 0) this.#listener?.onStall();
+  }
+
+  /** The way out is gone. */
+  closed(): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    this.#listener = undefined;
+    // By now the response may have none.
+    const socket: Socket & Tapped = this.#response.req.socket;
+    if (socket[SINK] === this) {
+      socket.off('drain', onDrain);
+      socket.off('end', onEnd);
+      delete socket[SINK];
+    }
+    this.#chunkSocket = null;
+    this.#vanishedPeers?.unwatch(this);
+    listener.onClose();
+  }
+
+  /** Armed only while bytes are waiting. */
+  #setDeadline(): void {
+    if (!this.#deadlineSet) {
+      this.#deadlineSet = true;
+      this.#response.on('timeout', onTimeout);
+    }
+    this.#response.setTimeout(this.#writeDeadlineMs);
   }
 }

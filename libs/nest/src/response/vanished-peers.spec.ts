@@ -7,6 +7,8 @@ const line = (local: string, remote: string, state: string, retransmits: string)
 const SILENT = HEAD + line('01004D0A:23A3', '02004D0A:EA6A', '01', '00000002');
 const WELL = HEAD + line('01004D0A:23A3', '02004D0A:EA6A', '01', '00000000');
 const peer = { localPort: 9123, remoteAddress: '10.77.0.2', remotePort: 60_010 };
+const onVanished = jest.fn();
+const watched = { peer, onVanished };
 
 describe('the table of connections', () => {
   it('tells the established peers to which segments are sent again', () => {
@@ -33,14 +35,13 @@ describe('the table of connections', () => {
 
 describe('a watch for vanished peers', () => {
   let table = WELL;
-  const vanished = jest.fn();
   const readTable = (path: string): Promise<string> =>
     path.endsWith('tcp6') ? Promise.reject(new Error('no such table')) : Promise.resolve(table);
   const watchPeers = (): VanishedPeers => new VanishedPeers({ lookMs: 1_000, deadlineMs: 5_000, readTable });
 
   beforeEach(() => {
     jest.useFakeTimers();
-    vanished.mockClear();
+    onVanished.mockClear();
     table = WELL;
   });
 
@@ -49,41 +50,48 @@ describe('a watch for vanished peers', () => {
   });
 
   it('calls back once, when a peer has acknowledged nothing for the deadline', async () => {
-    const unwatch = watchPeers().watch(peer, vanished);
+    const peers = watchPeers();
+    peers.watch(watched);
     table = SILENT;
     await jest.advanceTimersByTimeAsync(5_999);
-    expect(vanished).not.toHaveBeenCalled();
+    expect(onVanished).not.toHaveBeenCalled();
     await jest.advanceTimersByTimeAsync(10_000);
-    expect(vanished).toHaveBeenCalledTimes(1);
-    unwatch();
+    expect(onVanished).toHaveBeenCalledTimes(1);
+    peers.unwatch(watched);
   });
 
   it('begins anew when the peer acknowledged in between', async () => {
-    const unwatch = watchPeers().watch(peer, vanished);
+    const peers = watchPeers();
+    peers.watch(watched);
     table = SILENT;
     await jest.advanceTimersByTimeAsync(4_000);
     table = WELL;
     await jest.advanceTimersByTimeAsync(1_000);
     table = SILENT;
     await jest.advanceTimersByTimeAsync(5_000);
-    expect(vanished).not.toHaveBeenCalled();
-    unwatch();
+    expect(onVanished).not.toHaveBeenCalled();
+    peers.unwatch(watched);
   });
 
   it('leaves another peer of the same port alone', async () => {
-    const unwatch = watchPeers().watch({ ...peer, remoteAddress: '10.77.0.3' }, vanished);
+    const peers = watchPeers();
+    const other = { onVanished, peer: { ...peer, remoteAddress: '10.77.0.3' } };
+    peers.watch(other);
     table = SILENT;
     await jest.advanceTimersByTimeAsync(20_000);
-    expect(vanished).not.toHaveBeenCalled();
-    unwatch();
+    expect(onVanished).not.toHaveBeenCalled();
+    peers.unwatch(other);
   });
 
   it('has no timer when nobody is watched', () => {
     const peers = watchPeers();
-    const [first, second] = [peers.watch(peer, vanished), peers.watch(peer, vanished)];
+    const other = { ...watched };
+    peers.watch(watched);
+    peers.watch(other);
     expect(jest.getTimerCount()).toBe(1);
-    first();
-    second();
+    peers.unwatch(watched);
+    expect(jest.getTimerCount()).toBe(1);
+    peers.unwatch(other);
     expect(jest.getTimerCount()).toBe(0);
   });
 });

@@ -15,11 +15,11 @@ const RETRANSMITTING =
 /** The parts of a socket that are looked at. */
 type Peer = Pick<Socket, 'localPort' | 'remoteAddress' | 'remotePort'>;
 
-interface Watched {
+/** Who is told when a peer vanished. */
+export interface WatchedPeer {
   readonly peer: Peer;
-  readonly onVanished: () => void;
-  /** Since when segments to this peer are being sent again; undefined while it acknowledges. */
-  silentSince: number | undefined;
+  /** Called once, when the peer acknowledged nothing for the deadline although there was something to. */
+  onVanished(): void;
 }
 
 export interface VanishedPeersOptions {
@@ -34,7 +34,9 @@ export interface VanishedPeersOptions {
 /** One watch for all connections of an application. Elsewhere than on Linux it stays silent, and the system's own time-out holds. */
 export class VanishedPeers {
   readonly #options: Required<VanishedPeersOptions>;
-  readonly #watched = new Set<Watched>();
+  readonly #watched = new Set<WatchedPeer>();
+  /** Since when segments to a peer are being sent again; those that acknowledge are not here. */
+  readonly #silentSince = new Map<WatchedPeer, number>();
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
 
@@ -42,24 +44,20 @@ export class VanishedPeers {
     this.#options = { readTable: (path) => readFile(path, 'latin1'), ...options };
   }
 
-  /**
-   * Watches a socket.
-   * @param onVanished called once, when the peer acknowledged nothing for the deadline although there was something to
-   * @returns ends the watch
-   */
-  watch(peer: Peer, onVanished: () => void): () => void {
-    const watched: Watched = { peer, onVanished, silentSince: undefined };
+  /** Watches a socket until `unwatch`. */
+  watch(watched: WatchedPeer): void {
     this.#watched.add(watched);
-    if (this.#timer === undefined) {
-      this.#timer = setInterval(() => void this.look(), this.#options.lookMs);
-      this.#timer.unref();
-    }
-    return () => {
-      this.#watched.delete(watched);
-      if (this.#watched.size > 0) return;
-      clearInterval(this.#timer);
-      this.#timer = undefined;
-    };
+    if (this.#timer !== undefined) return;
+    this.#timer = setInterval(() => void this.look(), this.#options.lookMs);
+    this.#timer.unref();
+  }
+
+  unwatch(watched: WatchedPeer): void {
+    this.#watched.delete(watched);
+    this.#silentSince.delete(watched);
+    if (this.#watched.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   /** Looks once at all peers. */
@@ -72,15 +70,17 @@ export class VanishedPeers {
       for (const table of TABLES) {
         for (const peer of retransmitting(await this.#options.readTable(table).catch(() => ''))) silent.add(peer);
       }
+      if (silent.size === 0) return this.#silentSince.clear();
       const now = Date.now();
       for (const watched of this.#watched) {
-        if (silent.size === 0 || !silent.has(keyOf(watched.peer))) {
-          watched.silentSince = undefined;
+        if (!silent.has(keyOf(watched.peer))) {
+          this.#silentSince.delete(watched);
           continue;
         }
-        watched.silentSince ??= now;
-        if (now - watched.silentSince < this.#options.deadlineMs) continue;
-        this.#watched.delete(watched);
+        const since = this.#silentSince.get(watched) ?? now;
+        this.#silentSince.set(watched, since);
+        if (now - since < this.#options.deadlineMs) continue;
+        this.unwatch(watched);
         watched.onVanished();
       }
     } finally {
