@@ -70,7 +70,9 @@ export {
   type GapReason,
   type OpenData,
   type OpenTopic,
+  type LagLimit,
   type Retention,
+  type SlowReaders,
   type SseChannelsErrorCode,
   type StandardSchema,
 } from '@sse-channels/protocol';

@@ -140,7 +140,7 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     if (values.includes(value)) return value;
     throw new SseChannelsError(
       'INVALID_OPTION',
-      `Channel "${this.pattern}": ${option} must be one of ${values.join(', ')}, not ${String(value)}.`,
+      `Channel "${this.pattern}": ${option} must be one of ${values.join(', ')}, not ${value}.`,
     );
   }
 

@@ -28,6 +28,8 @@ export type EventClass<T extends object = object> = abstract new (...args: never
 export interface EventDefinition<Name extends string = string, Input = any, Output = any> {
   readonly eventName: Name;
   readonly schema: StandardSchema<Input, Output>;
+  /** The property that says what the event is about. */
+  readonly key?: string | undefined;
   /** Pairs data with this event, for places that take event instances: `publish(topic, event)`, `@SseStream`. */
   of(data: Input): TypedEvent<Name, Input, Output>;
 }
@@ -74,20 +76,34 @@ export type EventName<E extends EventType> = E extends { readonly eventName: inf
   ? Name
   : string;
 
+/** What else an event declares. */
+export interface EventOptions<Key extends string> {
+  /**
+   * The property, a string or a number, that says what the event is about: with `slowReaders: 'latest'` a newer event of the
+   * same name and key replaces it for those who have not had it yet. @default none: the newest of the name replaces all others
+   */
+  readonly key?: Key;
+}
+
 /** What `checkEventName` refuses and the compiler can know becomes `never`. */
 type PossibleName<Name extends string> = Name extends '' | 'error' | 'open' | 'message' | `$${string}` ? never : Name;
 
 // Symbol.for: the same event class must be recognised by an ESM and a CommonJS copy of this library in one process.
 const EVENT_NAME = Symbol.for('@sse-channels/event-name');
+const EVENT_KEY = Symbol.for('@sse-channels/event-key');
 
 /**
  * Marks a class as an event and gives it its name on the wire. All properties of a valid instance are sent, as JSON.stringify
  * writes them: class-transformer's `@Exclude()` and `@Expose()` are for responses, not for events.
  * @throws SseChannelsError `INVALID_EVENT_NAME`, `INVALID_EVENT_DEFINITION`
  */
-export function SseEvent<const Name extends string>(name: Name & PossibleName<Name>) {
+export function SseEvent<const Name extends string, const Key extends string = never>(
+  name: Name & PossibleName<Name>,
+  { key }: EventOptions<Key> = {},
+) {
   checkEventName(name);
-  return <C extends EventClass>(target: C & { readonly eventName?: Name }): void => {
+  checkKey(name, key);
+  return <C extends EventClass<{ [K in Key]: string | number }>>(target: C & { readonly eventName?: Name }): void => {
     if (Object.hasOwn(target, EVENT_NAME) && eventNameOf(target) !== name) {
       throw new SseChannelsError(
         'INVALID_EVENT_DEFINITION',
@@ -102,6 +118,7 @@ export function SseEvent<const Name extends string>(name: Name & PossibleName<Na
       );
     }
     Object.defineProperty(target, EVENT_NAME, { value: name });
+    if (key !== undefined) Object.defineProperty(target, EVENT_KEY, { value: key });
   };
 }
 
@@ -112,8 +129,10 @@ export function SseEvent<const Name extends string>(name: Name & PossibleName<Na
 export function defineEvent<const Name extends string, Input, Output>(
   name: Name & PossibleName<Name>,
   schema: StandardSchema<Input, Output>,
+  { key }: EventOptions<keyof Output & string> = {},
 ): EventDefinition<Name, Input, Output> {
   checkEventName(name);
+  checkKey(name, key);
   if (typeof schema?.['~standard']?.validate !== 'function') {
     throw new SseChannelsError(
       'INVALID_EVENT_DEFINITION',
@@ -123,6 +142,7 @@ export function defineEvent<const Name extends string, Input, Output>(
   const definition: EventDefinition<Name, Input, Output> = {
     eventName: name,
     schema,
+    key,
     of: (data) => new TypedEvent(definition, data),
   };
   return Object.freeze(definition);
@@ -146,6 +166,19 @@ export function eventNameOf(type: EventType): string {
   throw new SseChannelsError(
     'INVALID_EVENT_DEFINITION',
     `${typeof type === 'function' ? `Class ${type.name}` : String(type)} is not an event; mark the class with @SseEvent("some.name") or use defineEvent("some.name", schema).`,
+  );
+}
+
+/** The property that says what the event is about; undefined where it declares none. */
+export function eventKeyOf(type: EventType): string | undefined {
+  return isEventDefinition(type) ? type.key : (type as { readonly [EVENT_KEY]?: string })[EVENT_KEY];
+}
+
+function checkKey(name: string, key: unknown): void {
+  if (key === undefined || (typeof key === 'string' && key !== '')) return;
+  throw new SseChannelsError(
+    'INVALID_EVENT_DEFINITION',
+    `Event "${name}" has the key ${JSON.stringify(key)}; name a property of it, such as { key: 'symbol' }.`,
   );
 }
 

@@ -44,12 +44,13 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
   contract(
     'an append resolves to a cursor of the epoch, and the record is read back as it was',
     async (backplane, topic) => {
-      const cursor = await backplane.append(topic, { name: 'a.b', data: '{"text":"grüße 🎉"}' }, KEEP);
+      const given = { name: 'a.b', data: '{"text":"grüße 🎉"}', key: 'schlüssel' };
+      const cursor = await backplane.append(topic, given, KEEP);
       const { records } = await backplane.read(topic, null, 10);
       assert.equal(parseCursor(cursor)?.epoch, backplane.epoch);
       assert.deepEqual(
-        records.map(({ topic: of, offset, name, data }) => ({ of, offset, name, data })),
-        [{ of: topic, offset: parseCursor(cursor)?.offset, name: 'a.b', data: '{"text":"grüße 🎉"}' }],
+        records.map(({ topic: of, offset, name, data, key }) => ({ of, offset, name, data, key })),
+        [{ of: topic, offset: parseCursor(cursor)?.offset, ...given }],
       );
     },
   );

@@ -71,6 +71,7 @@ export class MemoryBackplane implements Backplane {
       prev: log.head,
       name: draft.name,
       data: draft.data,
+      ...(draft.key === undefined ? {} : { key: draft.key }),
       time: Date.now(),
     };
     log.append(record);

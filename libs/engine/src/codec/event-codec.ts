@@ -1,5 +1,6 @@
 /** Turns events into names and JSON and back: validation, encoding and decoding, the same for the bus and for streams. */
 import {
+  eventKeyOf,
   eventNameOf,
   EventValidationError,
   isEventDefinition,
@@ -52,9 +53,12 @@ export class EventCodec {
    */
   encode(type: EventType, data: unknown): Draft | Promise<Draft> {
     const name = eventNameOf(type);
+    const key = eventKeyOf(type);
     const valid = isEventDefinition(type) ? this.#validateSchema(type, data) : this.#validateClass(type, name, data);
     // A validator's promise may be of another library or realm; what is given on is always one of ours.
-    return isPromiseLike(valid) ? Promise.resolve(valid).then((value) => write(name, value)) : write(name, valid);
+    return isPromiseLike(valid)
+      ? Promise.resolve(valid).then((value) => write(name, value, key))
+      : write(name, valid, key);
   }
 
   /** Reads a record's event, once: an instance of its class, or what its schema put out. */
@@ -104,7 +108,8 @@ export function unpackInstance(instance: unknown): { type: EventType; data: unkn
   );
 }
 
-function write(name: string, data: unknown): Draft {
+/** @param key the property that says what the event is about */
+function write(name: string, data: unknown, key: string | undefined): Draft {
   let json: string | undefined;
   try {
     json = JSON.stringify(data);
@@ -113,7 +118,15 @@ function write(name: string, data: unknown): Draft {
   }
   // undefined, a function or a symbol has no JSON.
   if (json === undefined) throw notSerializable(name, `${describe(data)} has no JSON form`);
-  return { name, data: json };
+  return key === undefined ? { name, data: json } : { name, data: json, key: keyIn(name, data, key) };
+}
+
+function keyIn(name: string, data: unknown, key: string): string {
+  const value = (data as Readonly<Record<string, unknown>> | null)?.[key];
+  if (typeof value === 'string' || typeof value === 'number') return String(value);
+  throw new EventValidationError(name, [
+    { property: key, message: `must be a string or a number, as the event's key, not ${describe(value)}` },
+  ]);
 }
 
 function notSerializable(name: string, why: string, cause?: unknown): SseChannelsError {

@@ -205,7 +205,8 @@ export class Connection implements SinkListener, Waker {
 
   #write(bytes: Buffer): void {
     if (this.#ended) return;
-    this.#lastWriteAt = performance.now();
+    // A whole number needs no object of its own.
+    this.#lastWriteAt = Math.trunc(performance.now());
     this.#writable = this.#sink.write(bytes);
   }
 }

@@ -49,7 +49,7 @@ describe('FrameRing', () => {
     );
   });
 
-  it('makes a batch once for all who stand at its beginning, and lets it go after the turn', () => {
+  it('makes a batch once for all who stand at its beginning, and holds it for the turn alone', () => {
     const ring = new FrameRing(offsetOf(0));
     for (let n = 1; n <= 5; n += 1) ring.push(framed(n));
     const first = ring.batch(1, 1_000);
@@ -58,11 +58,29 @@ describe('FrameRing', () => {
     expect(ring.batch(2, 1_000)).not.toBe(first);
     expect(jest.getTimerCount()).toBe(1);
     jest.runAllTimers();
-    expect(ring.batch(1, 1_000)).not.toBe(first);
+    expect(jest.getTimerCount()).toBe(0);
     ring.push(framed(6));
     expect(ring.batch(1, 1_000).end).toBe(6);
     jest.runAllTimers();
     expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('takes in older records where they fit, at indexes before its first', () => {
+    const ring = new FrameRing(offsetOf(200));
+    ring.push(framed(201));
+    const older = Array.from({ length: 100 }, (_, n) => framed(101 + n));
+    expect(ring.prepend(older, offsetOf(100))).toBe(true);
+    expect([ring.start, ring.end, ring.floor, ring.indexAfter(offsetOf(150))]).toEqual([-100, 1, offsetOf(100), -50]);
+    expect(ring.at(-100)).toBe(older[0]);
+    const { end, offset, bytes } = ring.batch(-1, 1_000);
+    expect([end, offset, bytes]).toEqual([1, offsetOf(201), Buffer.concat([framed(200).frame, framed(201).frame])]);
+    expect([ring.totalBytes, ring.bytesFrom(-100)]).toEqual([10, 1_010]);
+    expect(ring.prepend([framed(99, 300_000)], offsetOf(98))).toBe(false);
+    for (let n = 0; n < 1_100; n += 1) ring.push(framed(202 + n));
+    expect([ring.end, ring.start, ring.floor]).toEqual([1_101, 77, offsetOf(277)]);
+    ring.push(gap(5));
+    expect(ring.prepend([framed(4)], offsetOf(3))).toBe(false);
+    jest.runAllTimers();
   });
 
   it('gives a single record as the frame itself, however large', () => {

@@ -3,9 +3,12 @@ import {
   defineChannel,
   FrameParser,
   SseEvent,
+  type ChannelOptions,
   type Cursor,
   type ErrorData,
+  type GapData,
   type GapReason,
+  type LagLimit,
   type OpenData,
   type ParsedEvent,
   type Retention,
@@ -19,7 +22,7 @@ import { ChannelRegistry } from '../channel/channel-registry.js';
 import { EventCodec, uncheckedClassValidator } from '../codec/event-codec.js';
 import type { Connection } from '../connection/connection.js';
 import type { Observer } from '../observer/observer.js';
-import { Hub, type TopicRequest } from './hub.js';
+import { Hub, type HubParts, type TopicRequest } from './hub.js';
 
 const NOW = 1_700_000_000_000;
 const AMPLE: Retention = { maxEvents: 100_000, maxAgeMs: 3_600_000, maxBytes: 100_000_000 };
@@ -41,8 +44,9 @@ class WithStatus extends Error {
   }
 }
 
-function hubOn(backplane: Backplane, observer: Observer = {}): Hub {
+function hubOn(backplane: Backplane, observer: Observer = {}, parts: Partial<HubParts> = {}): Hub {
   return new Hub({
+    ...parts,
     backplane,
     codec: new EventCodec(uncheckedClassValidator),
     channels: new ChannelRegistry(),
@@ -404,6 +408,228 @@ describe('Hub', () => {
       await turn();
       for (const write of sink.writes) expect(write.length).toBeLessThan(65_536 + 2_200);
       expect([sink.writes.length, numbersIn(sink.writes)]).toEqual([5, range(0, 100)]);
+      await backplane.close();
+    });
+  });
+
+  describe('spares work', () => {
+    it('by moving a part of many connections a turn, and a feed with few among them at once', async () => {
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane);
+      const [many, few] = [countsChannel.topic({ id: 'many' }), countsChannel.topic({ id: 'few' })];
+      const sinks: RecordingSink[] = [];
+      for (let n = 0; n < 600; n += 1) sinks.push((await connect(hub, [{ topic: many }])).sink);
+      const { sink } = await connect(hub, [{ topic: few }]);
+      const served = (): number => sinks.filter(({ writes }) => numbersIn(writes).length > 0).length;
+      void publish(backplane, many, 1);
+      void publish(backplane, few, 2);
+      jest.advanceTimersToNextTimer();
+      expect([numbersIn(sink.writes), served() > 0, served() < 600]).toEqual([[2], true, true]);
+      // What comes while the news go out goes to everyone too, and in one write to those whose turn had not come.
+      void publish(backplane, many, 3);
+      await jest.advanceTimersByTimeAsync(50);
+      expect([...new Set(sinks.map(({ writes }) => numbersIn(writes).join()))]).toEqual(['1,3']);
+      expect([sinks[0]?.writes.length, sinks.at(-1)?.writes.length]).toEqual([3, 2]);
+      await backplane.close();
+    });
+
+    it('by gathering what a window of time brings', async () => {
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane, {}, { flushWindowMs: 50 });
+      const topic = countsChannel.topic({ id: 1 });
+      const { sink } = await connect(hub, [{ topic }]);
+      for (let n = 0; n < 5; n += 1) {
+        void publish(backplane, topic, n);
+        await jest.advanceTimersByTimeAsync(9);
+      }
+      expect(sink.writes.length).toBe(1);
+      await jest.advanceTimersByTimeAsync(5);
+      expect([sink.writes.length, numbersIn(sink.writes)]).toEqual([2, range(0, 5)]);
+      void publish(backplane, topic, 5);
+      const drained = hub.drain({ graceMs: 1_000, retryMs: () => 1 });
+      expect(numbersIn(sink.writes)).toEqual(range(0, 6));
+      await drained;
+      await backplane.close();
+    });
+
+    it('by sharing what a storm of reconnects replays', async () => {
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane);
+      const topic = countsChannel.topic({ id: 1 });
+      const cursor = await publish(backplane, topic, 0);
+      for (let n = 1; n <= 100; n += 1) await publish(backplane, topic, n);
+      const reads = jest.spyOn(backplane, 'read');
+      const joined = await Promise.all(range(0, 20).map(() => connect(hub, [{ topic }], cursor)));
+      const { sink: late } = await connect(hub, [{ topic }], cursor);
+      const sinks = [...joined.map(({ sink }) => sink), late];
+      expect(sinks.every(({ writes }) => numbersIn(writes).join() === range(1, 101).join())).toBe(true);
+      expect(new Set(sinks.map(({ writes }) => writes[1])).size).toBe(1);
+      expect(reads).toHaveBeenCalledTimes(1);
+      await backplane.close();
+    });
+  });
+
+  describe('treats a slow reader as its channel says:', () => {
+    const keyed = (key: number, n: number, pad = ''): Draft => ({
+      name: 'count',
+      data: JSON.stringify({ key, n, pad }),
+      key: String(key),
+    });
+    const slowChannel = (options: Partial<ChannelOptions<typeof Count>>) =>
+      defineChannel('counts/:id', { events: [Count], replay: AMPLE, ...options });
+    const skippedIn = (writes: readonly Buffer[]): number[] =>
+      eventsIn(writes).flatMap(({ name, data }) =>
+        name === '$gap' ? [(JSON.parse(data) as GapData).skipped ?? -1] : [],
+      );
+
+    it('"latest" gives the newest of each key, and says how many it left out', async () => {
+      const backplane = new MemoryBackplane();
+      const told: string[] = [];
+      const hub = hubOn(backplane, { gapTold: (topic, reason) => told.push(`${topic} ${reason}`) });
+      const topic = slowChannel({ slowReaders: 'latest' }).topic({ id: 1 });
+      const { sink } = await connect(hub, [{ topic }]);
+      sink.fills = () => true;
+      const cursor = await backplane.append(topic.name, keyed(0, 0), AMPLE);
+      await turn();
+      for (let n = 1; n < 3_000; n += 1) void backplane.append(topic.name, keyed(n < 10 ? 9 : n % 3, n), AMPLE);
+      await turn();
+      sink.fills = () => false;
+      sink.drain();
+      await turn();
+      void backplane.append(topic.name, keyed(7, 3_000), AMPLE);
+      await turn();
+      expect(numbersIn(sink.writes)).toEqual([0, 9, 2_997, 2_998, 2_999, 3_000]);
+      const gap = eventsIn(sink.writes)[2];
+      expect(gap).toEqual({
+        name: '$gap',
+        data: '{"topic":"counts/1","reason":"skipped","skipped":2995}',
+        lastEventId: cursor,
+      });
+      expect(told).toEqual(['counts/1 skipped']);
+      await backplane.close();
+    });
+
+    it('"latest" loses no key and gives none twice, whenever the reader drains', async () => {
+      const step = fc.oneof(
+        { weight: 4, arbitrary: fc.record({ key: fc.nat(5), pad: fc.constantFrom(0, 30_000) }) },
+        { weight: 1, arbitrary: fc.constant('drain' as const) },
+        { weight: 1, arbitrary: fc.constant('turn' as const) },
+      );
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 120 }), fc.boolean(), async (steps, filtered) => {
+          const backplane = new MemoryBackplane();
+          const hub = hubOn(backplane);
+          const topic = slowChannel({ slowReaders: 'latest' }).topic({ id: 1 });
+          const { sink } = await connect(hub, [filtered ? { topic, filter: () => true } : { topic }]);
+          sink.fills = () => true;
+          const newest = new Map<number, number>();
+          let published = 0;
+          for (const action of steps) {
+            if (action === 'drain') sink.drain();
+            else if (action === 'turn') await turn();
+            else {
+              void backplane.append(topic.name, keyed(action.key, published, 'x'.repeat(action.pad)), AMPLE);
+              newest.set(action.key, published);
+              published += 1;
+            }
+          }
+          await turn();
+          sink.fills = () => false;
+          sink.drain();
+          await turn();
+          const given = numbersIn(sink.writes);
+          expect(given).toEqual([...new Set(given)].toSorted((one, other) => one - other));
+          for (const n of newest.values()) expect(given).toContain(n);
+          expect(given.length + skippedIn(sink.writes).reduce((sum, n) => sum + n, 0)).toBe(published);
+          await backplane.close();
+        }),
+        { numRuns: 100 },
+      );
+    });
+
+    it('"latest" replays to who reconnects, as slowly as it reads', async () => {
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane);
+      const topic = slowChannel({ slowReaders: 'latest' }).topic({ id: 1 });
+      const cursor = await backplane.append(topic.name, keyed(0, 0), AMPLE);
+      for (let n = 1; n <= 400; n += 1) await backplane.append(topic.name, keyed(0, n, 'x'.repeat(2_000)), AMPLE);
+      const sink = new RecordingSink();
+      sink.fills = () => true;
+      await connect(hub, [{ topic }], cursor, sink);
+      for (let drains = 0; drains < 40; drains += 1) {
+        sink.drain();
+        await turn();
+      }
+      expect([numbersIn(sink.writes), skippedIn(sink.writes)]).toEqual([range(1, 401), []]);
+      await backplane.close();
+    });
+
+    it('"disconnect" ends it when something is due that it does not take', async () => {
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane);
+      const topic = slowChannel({ slowReaders: 'disconnect' }).topic({ id: 1 });
+      const { sink } = await connect(hub, [{ topic }]);
+      sink.fills = () => true;
+      void publish(backplane, topic, 0);
+      await turn();
+      expect(hub.snapshot().connections).toBe(1);
+      void publish(backplane, topic, 1);
+      await turn();
+      expect(hub.snapshot()).toEqual(nothing);
+      expect([numbersIn(sink.writes), eventsIn(sink.writes).at(-1)?.data]).toEqual([
+        [0],
+        '{"reason":"slow","comeBack":true}',
+      ]);
+      await backplane.close();
+    });
+
+    it.each<[string, LagLimit, number[], number[]]>([
+      ['of events', { maxEvents: 50 }, [0, 101], [100]],
+      ['of bytes', { maxBytes: 5_000 }, [0, 101], [100]],
+      ['that it does not reach', { maxEvents: 100, maxBytes: 50_000 }, range(0, 102), []],
+    ])(
+      'a lag beyond the limit %s is a gap, and it goes on with what comes',
+      async (_limit, lagLimit, numbers, skipped) => {
+        const backplane = new MemoryBackplane();
+        const hub = hubOn(backplane);
+        const topic = slowChannel({ lagLimit }).topic({ id: 1 });
+        const { sink } = await connect(hub, [{ topic }]);
+        sink.fills = () => true;
+        void publish(backplane, topic, 0);
+        await turn();
+        for (let n = 1; n <= 100; n += 1) void publish(backplane, topic, n, 'x'.repeat(100));
+        await turn();
+        sink.fills = () => false;
+        sink.drain();
+        void publish(backplane, topic, 101);
+        await turn();
+        expect([numbersIn(sink.writes), skippedIn(sink.writes)]).toEqual([numbers, skipped]);
+        await backplane.close();
+      },
+    );
+
+    it('a lag beyond the limit ends it at once where the channel says so; what it replays is none', async () => {
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane);
+      const topic = slowChannel({ lagLimit: { maxEvents: 10, exceeded: 'disconnect' } }).topic({ id: 1 });
+      const cursor = await publish(backplane, topic, 0);
+      for (let n = 1; n <= 200; n += 1) await publish(backplane, topic, n, 'x'.repeat(1_000));
+      const sink = new RecordingSink();
+      sink.fills = () => true;
+      await connect(hub, [{ topic }], cursor, sink);
+      for (let drains = 0; drains < 9; drains += 1) {
+        sink.drain();
+        await turn();
+      }
+      expect(numbersIn(sink.writes)).toEqual(range(1, 201));
+      for (let n = 201; n < 212; n += 1) {
+        void publish(backplane, topic, n);
+        await turn();
+      }
+      expect(hub.snapshot().connections).toBe(1);
+      void publish(backplane, topic, 212);
+      await turn();
+      expect(hub.snapshot()).toEqual(nothing);
       await backplane.close();
     });
   });

@@ -34,6 +34,9 @@ export class Subscription implements Source {
   #index = 0;
   /** What the ring's total of bytes is there. */
   #bytes = 0;
+  /** The same of the place where live began for it: it is not behind with what it replays. */
+  #liveAt = 0;
+  #liveBytes = 0;
   /** False while it reads the log. */
   #inRing = false;
   /** It reads the log because the ring has moved on without it. */
@@ -63,9 +66,8 @@ export class Subscription implements Source {
    */
   async open(lastEventId: Cursor | null, start: StartPosition): Promise<void> {
     const { feed } = this;
-    // What it replays is no lag.
-    this.#index = feed.ring.end;
-    this.#bytes = feed.ring.totalBytes;
+    this.#index = this.#liveAt = feed.ring.end;
+    this.#bytes = this.#liveBytes = feed.ring.totalBytes;
     if (lastEventId === null) {
       if (start === 'latest') this.#joinRing(feed.position);
       else await this.#load(start === 'earliest' ? null : start);
@@ -160,8 +162,8 @@ export class Subscription implements Source {
 
   hold(): void {
     const { slowReaders, lagLimit } = this.feed.topic.channel;
-    const behind = this.feed.ring.end > this.#index;
-    if (behind && (slowReaders === 'disconnect' || (lagLimit?.exceeded === 'disconnect' && this.#lagsTooFar))) {
+    const { events } = this.#lag;
+    if (events > 0 && (slowReaders === 'disconnect' || (lagLimit?.exceeded === 'disconnect' && this.#lagsTooFar))) {
       this.outcome ??= { reason: 'slow' };
     }
   }
@@ -180,10 +182,18 @@ export class Subscription implements Source {
     this.feed.leave();
   }
 
+  get #lag(): { readonly events: number; readonly bytes: number } {
+    const { end, totalBytes } = this.feed.ring;
+    return {
+      events: end - Math.max(this.#index, this.#liveAt),
+      bytes: totalBytes - Math.max(this.#bytes, this.#liveBytes),
+    };
+  }
+
   get #lagsTooFar(): boolean {
-    const { ring, topic } = this.feed;
-    const { maxEvents = Infinity, maxBytes = Infinity } = topic.channel.lagLimit ?? {};
-    return ring.end - this.#index > maxEvents || ring.totalBytes - this.#bytes > maxBytes;
+    const { maxEvents = Infinity, maxBytes = Infinity } = this.feed.topic.channel.lagLimit ?? {};
+    const { events, bytes } = this.#lag;
+    return events > maxEvents || bytes > maxBytes;
   }
 
   /** Leaves out all that a newer record of the same key has replaced; what is read from the log at first is not yet a lag. */
@@ -201,8 +211,8 @@ export class Subscription implements Source {
   }
 
   #skipToHead(): void {
-    const { ring, position } = this.feed;
-    const skipped = ring.end - this.#index;
+    const { position } = this.feed;
+    const skipped = this.#lag.events;
     this.#standAtEnd();
     this.#gap = this.feed.frameGap('skipped', position, skipped);
     this.feed.gapTold('skipped');

@@ -31,6 +31,12 @@ export interface SseChannelsModuleOptions {
    */
   drainGraceMs?: number;
   /**
+   * How long events are gathered before they go out, in milliseconds: fewer and larger writes for more latency. With 0 they go
+   * out at the end of the turn of the event loop, and under load gather by themselves.
+   * @default 0
+   */
+  flushWindowMs?: number;
+  /**
    * How many bytes an Observable of `@SseStream` may be ahead of its peer; more ends the connection as `slow`. An async iterable
    * is simply not asked for more.
    * @default 1_048_576
@@ -57,6 +63,7 @@ export const DEFAULT_SETTINGS: SseChannelsSettings = Object.freeze({
   maxConnectionAgeMs: null,
   writeDeadlineMs: 60_000,
   drainGraceMs: 1_000,
+  flushWindowMs: 0,
   maxBufferedBytes: 1_048_576,
   unknownProperties: 'reject',
 });
@@ -75,6 +82,7 @@ const RANGES = {
   maxConnectionAgeMs: [1_000, Number.MAX_SAFE_INTEGER],
   writeDeadlineMs: [100, MAX_TIMER_MS],
   drainGraceMs: [0, MAX_TIMER_MS],
+  flushWindowMs: [0, 10_000],
   maxBufferedBytes: [1_024, Number.MAX_SAFE_INTEGER],
 } as const;
 

@@ -87,9 +87,14 @@ export interface SseChannelsOptionsFactory {
     },
     {
       provide: Hub,
-      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER],
-      useFactory: (backplane: Backplane, codec: EventCodec, channels: ChannelRegistry, observer: Observer) =>
-        new Hub({ backplane, codec, channels, observer, describeError }),
+      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER, SSE_CHANNELS_SETTINGS],
+      useFactory: (
+        backplane: Backplane,
+        codec: EventCodec,
+        channels: ChannelRegistry,
+        observer: Observer,
+        { flushWindowMs }: SseChannelsSettings,
+      ) => new Hub({ backplane, codec, channels, observer, describeError, flushWindowMs }),
     },
     {
       provide: VanishedPeers,

@@ -13,6 +13,7 @@ import { Reflector } from '@nestjs/core';
 import { EventCodec, Hub, ItemSource, type Source, type StreamInput, type TopicRequest } from '@sse-channels/engine';
 import { FINAL_CURSOR, SseChannelsError, type EventType } from '@sse-channels/protocol';
 import Negotiator from 'negotiator';
+import type { IncomingMessage } from 'node:http';
 import { EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
@@ -47,7 +48,7 @@ export class SseInterceptor implements NestInterceptor {
     const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
     const exchange = new Exchange(context);
     if (this.hub.draining) throw this.#unavailable(exchange);
-    if (new Negotiator(exchange.request).mediaType(['text/event-stream']) === undefined) {
+    if (!acceptsEventStream(exchange.request)) {
       throw new NotAcceptableException('This is a stream of Server-Sent Events; accept text/event-stream.');
     }
     if (exchange.request.method === 'HEAD') {
@@ -141,6 +142,13 @@ export class SseInterceptor implements NestInterceptor {
     exchange.setHeader('Retry-After', String(Math.max(1, Math.ceil(jitter(this.settings.retryMs) / 1000))));
     return new ServiceUnavailableException('This server is shutting down; connect again to reach another.');
   }
+}
+
+/** Whether a request is content with an event stream; what EventSource and most others send needs no parsing. */
+function acceptsEventStream(request: IncomingMessage): boolean {
+  const { accept } = request.headers;
+  if (accept === undefined || accept === 'text/event-stream' || accept === '*/*') return true;
+  return new Negotiator(request).mediaType(['text/event-stream']) !== undefined;
 }
 
 /** From half to one and a half times as long, so that clients do not come back together. */
