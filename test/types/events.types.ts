@@ -37,6 +37,9 @@ export function accepted(name: string): void {
   // A name that is known at run time only is checked there.
   defineEvent(name, z.null());
   SseEvent(name);
+  defineEvent('order.counted', z.object({ id: z.number() }), { key: 'id' });
+  // @ts-expect-error -- no property of it
+  defineEvent('order.counted', z.object({ id: z.number() }), { key: 'di' });
 
   @SseEvent('order.plain')
   class WithoutName {}

@@ -70,11 +70,15 @@ describe('defineChannel', () => {
     ['replay.maxEvents', 0, Number.MAX_SAFE_INTEGER],
     ['replay.maxAgeMs', 1, Number.MAX_SAFE_INTEGER],
     ['replay.maxBytes', 0, Number.MAX_SAFE_INTEGER],
+    ['lagLimit.maxEvents', 0, Number.MAX_SAFE_INTEGER],
+    ['lagLimit.maxBytes', 0, Number.MAX_SAFE_INTEGER],
     ['heartbeatMs', 10, MAX_TIMER_MS],
     ['retryMs', 0, MAX_TIMER_MS],
   ])('takes %s from %d to %d and nothing else', (option, min, max) => {
-    const optionsWith = (value: unknown) =>
-      option.startsWith('replay.') ? { replay: { [option.slice(7)]: value } } : { [option]: value };
+    const optionsWith = (value: unknown) => {
+      const [name, part] = option.split('.') as [string, string | undefined];
+      return { [name]: part === undefined ? value : { [part]: value } };
+    };
     const range = max === MAX_TIMER_MS ? `from ${min} to 2147483647` : `of at least ${min}`;
 
     for (const value of [min, min + 1, max]) expect(() => define(optionsWith(value))).not.toThrow();
@@ -86,6 +90,24 @@ describe('defineChannel', () => {
         ),
       );
     }
+  });
+
+  it('lets slow readers catch up, without a limit, where it says nothing else', () => {
+    const { slowReaders, lagLimit } = define({});
+    expect([slowReaders, lagLimit]).toEqual(['catch-up', undefined]);
+    expect(define({ slowReaders: 'latest' }).slowReaders).toBe('latest');
+    expect(define({ lagLimit: { maxEvents: 5 } }).lagLimit).toEqual({ maxEvents: 5, exceeded: 'gap' });
+  });
+
+  it.each([
+    [{ slowReaders: 'skip' }, 'slowReaders must be one of catch-up, latest, disconnect, not skip.'],
+    [{ lagLimit: { exceeded: 'end' } }, 'lagLimit.exceeded must be one of gap, disconnect, not end.'],
+    [
+      { slowReaders: 'latest', lagLimit: {} },
+      'lagLimit is for slowReaders "catch-up", not "latest"; leave one of the two out.',
+    ],
+  ])('refuses %j', (options, why) => {
+    expect(() => define(options)).toThrow(refused('INVALID_OPTION', `Channel "orders/:orderId": ${why}`));
   });
 
   it('keeps the timings that it is given', () => {

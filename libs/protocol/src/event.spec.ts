@@ -5,6 +5,7 @@ import {
   TypedEvent,
   checkEventName,
   defineEvent,
+  eventKeyOf,
   eventNameOf,
   isEventDefinition,
   type EventType,
@@ -125,6 +126,28 @@ describe('@SseEvent', () => {
     );
     expect(() => SseEvent('order.once')(Once)).not.toThrow();
     expect(eventNameOf(Once)).toBe('order.once');
+  });
+
+  it('keeps the property that is the key, where there is one', () => {
+    @SseEvent('price.ticked', { key: 'symbol' })
+    class PriceTicked {
+      symbol!: string;
+    }
+    const priceSet = defineEvent('price.set', z.object({ id: z.number() }), { key: 'id' });
+    expect([PriceTicked, priceSet, OrderShipped, OrderPlaced].map(eventKeyOf)).toEqual([
+      'symbol',
+      'id',
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it.each(['', 7, null])('refuses %j as a key', (key) => {
+    const why = `Event "price.ticked" has the key ${JSON.stringify(key)}; name a property of it, such as { key: 'symbol' }.`;
+    expect(() => SseEvent('price.ticked', { key: key as never })).toThrow(refused('INVALID_EVENT_DEFINITION', why));
+    expect(() => defineEvent('price.ticked', z.null(), { key: key as never })).toThrow(
+      refused('INVALID_EVENT_DEFINITION', why),
+    );
   });
 
   it('does not reach a subclass: that is an event only when it is marked itself', () => {

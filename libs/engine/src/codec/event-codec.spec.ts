@@ -57,6 +57,20 @@ describe('EventCodec', () => {
     );
   });
 
+  it('takes the key from what was valid, and refuses an event without one', () => {
+    const ticked = defineEvent('ticked', z.object({ id: z.unknown() }), { key: 'id' });
+    expect(codec.encode(ticked, { id: 7 })).toEqual({ name: 'ticked', data: '{"id":7}', key: '7' });
+    expect(codec.encode(ticked, { id: 'ACME' })).toEqual({ name: 'ticked', data: '{"id":"ACME"}', key: 'ACME' });
+    for (const [id, what] of [
+      [null, 'null'],
+      [{}, 'a value of type object'],
+    ]) {
+      expect(() => codec.encode(ticked, { id })).toThrow(
+        `Event "ticked" is not valid, nothing was sent: id: must be a string or a number, as the event's key, not ${what as string}`,
+      );
+    }
+  });
+
   it('refuses a cycle', () => {
     const cycle: Record<string, unknown> = {};
     cycle.self = cycle;

@@ -10,7 +10,7 @@ const pricesChannel = defineChannel('prices', { events: [PriceChanged] });
 
 const MAX_TIMER_MS = 2_147_483_647;
 const KNOWN =
-  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, drainGraceMs, maxBufferedBytes, unknownProperties, channels, backplane';
+  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, drainGraceMs, flushWindowMs, maxBufferedBytes, unknownProperties, channels, backplane';
 const CHANNELS =
   'SseChannelsModule needs channels to be a list of channels; make them with defineChannel("orders/:orderId", { … }).';
 const BACKPLANE =
@@ -28,6 +28,7 @@ describe('the settings', () => {
       maxConnectionAgeMs: null,
       writeDeadlineMs: 60_000,
       drainGraceMs: 1_000,
+      flushWindowMs: 0,
       maxBufferedBytes: 1_048_576,
       unknownProperties: 'reject',
     });
@@ -45,6 +46,7 @@ describe('the settings', () => {
     ['maxConnectionAgeMs', 1_000, Number.MAX_SAFE_INTEGER],
     ['writeDeadlineMs', 100, MAX_TIMER_MS],
     ['drainGraceMs', 0, MAX_TIMER_MS],
+    ['flushWindowMs', 0, 10_000],
     ['maxBufferedBytes', 1_024, Number.MAX_SAFE_INTEGER],
   ])('hold %s to its range, both ends of it included', (name, min, max) => {
     expect(resolveSettings({ [name]: min })).toMatchObject({ [name]: min });
