@@ -1,13 +1,26 @@
 /** A request on its way to become a connection: what the handler's parameters see of it. */
 import { randomBytes } from 'node:crypto';
 import { SSE_ABORT_CONTROLLER, type ExecutionContext } from '@nestjs/common';
+import { CUSTOM_ROUTE_ARGS_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { SseChannelsError } from '@sse-channels/protocol';
 import type { Exchange } from './exchange.js';
 
 const requests = new WeakMap<object, StreamRequest>();
 
+const ID_BYTES = 12;
+const IDS_AT_ONCE = 128;
+let randomness = Buffer.alloc(0);
+
+/** An id that nobody guesses; randomness is fetched for many, since each fetch has its price. */
+function newId(): string {
+  if (randomness.length === 0) randomness = randomBytes(ID_BYTES * IDS_AT_ONCE);
+  const id = randomness.toString('base64url', 0, ID_BYTES);
+  randomness = randomness.subarray(ID_BYTES);
+  return id;
+}
+
 export class StreamRequest {
-  readonly id = randomBytes(12).toString('base64url');
+  readonly id = newId();
   readonly lastEventId: string | null;
   readonly #exchange: Exchange;
   #controller: AbortController | undefined;
@@ -34,10 +47,21 @@ export class StreamRequest {
 
   /** Makes the parameters of the handler find this request: ours, and Nest's own `@SseSignal()`. */
   attach(context: ExecutionContext): void {
+    if (!takesCustomParameters(context)) return;
     const request = context.switchToHttp().getRequest<object>();
     requests.set(request, this);
     Object.defineProperty(request, SSE_ABORT_CONTROLLER, { get: () => this.controller, configurable: true });
   }
+}
+
+/** Whether parameters of the handler may ask for the request's connection; most handlers of channels take none that could. */
+function takesCustomParameters(context: ExecutionContext): boolean {
+  const parameters: unknown = Reflect.getMetadata(ROUTE_ARGS_METADATA, context.getClass(), context.getHandler().name);
+  return (
+    typeof parameters !== 'object' ||
+    parameters === null ||
+    Object.keys(parameters).some((key) => key.includes(CUSTOM_ROUTE_ARGS_METADATA))
+  );
 }
 
 /** The connection of the request that is being handled. */
