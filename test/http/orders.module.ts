@@ -63,6 +63,7 @@ export const ordersChannel = defineChannel('orders/:orderId', {
   replay: { maxEvents: 20 },
 });
 
+export const parcelsChannel = defineChannel('parcels/:depot', { events: [OrderShipped], compression: true });
 export const quietChannel = defineChannel('quiet', { events: [OrderPlaced], heartbeatMs: 20, retryMs: 1_000 });
 
 @SseEvent('progress.made')
@@ -160,6 +161,11 @@ export class OrdersController {
   @SseChannel(ordersChannel, ':orderId/versioned')
   versioned(@Param('orderId') orderId: string) {
     return ordersChannel.topic({ orderId });
+  }
+
+  @SseChannel(parcelsChannel, 'parcels/:depot')
+  parcels(@Param('depot') depot: string) {
+    return parcelsChannel.topic({ depot });
   }
 
   @SseChannel(quietChannel, 'quiet')

@@ -48,6 +48,12 @@ export interface ChannelOptions<E extends EventType> {
   readonly slowReaders?: SlowReaders;
   /** How far behind a reader may be that catches up. @default as far as the log reaches */
   readonly lagLimit?: LagLimit;
+  /**
+   * Whether streams are sent as gzip to clients that accept it; each batch is compressed once for all of them. Leave it off where
+   * one event may hold both a secret and text that a stranger chooses: the size of what is sent then tells of the secret
+   * (CRIME, BREACH), as it may for channels of one principal. @default false
+   */
+  readonly compression?: boolean;
 }
 
 /** `topic()` takes no argument where the pattern has no parameter. */
@@ -61,6 +67,7 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
   readonly retryMs: number | undefined;
   readonly slowReaders: SlowReaders;
   readonly lagLimit: LagLimit | undefined;
+  readonly compression: boolean;
   /** The pattern, parsed. */
   readonly topicPattern: TopicPattern;
   readonly #eventsByName = new Map<string, E>();
@@ -101,6 +108,7 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     this.retryMs =
       options.retryMs === undefined ? undefined : this.#wholeNumber('retryMs', options.retryMs, 0, MAX_TIMER_MS);
     this.slowReaders = this.#oneOf('slowReaders', options.slowReaders ?? 'catch-up', SLOW_READERS);
+    this.compression = this.#oneOf('compression', options.compression ?? false, [true, false]);
     this.lagLimit = options.lagLimit === undefined ? undefined : this.#lagLimit(options.lagLimit);
   }
 
@@ -136,7 +144,7 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     });
   }
 
-  #oneOf<Value extends string>(option: string, value: Value, values: readonly Value[]): Value {
+  #oneOf<Value extends string | boolean>(option: string, value: Value, values: readonly Value[]): Value {
     if (values.includes(value)) return value;
     throw new SseChannelsError(
       'INVALID_OPTION',

@@ -18,4 +18,6 @@ export class PriceTicked {
 export const pricesChannel = defineChannel('prices/:symbol', {
   events: [PriceTicked],
   replay: { maxEvents: 1_000, maxAgeMs: 900_000 },
+  // Prices are public: their size gives nothing away.
+  compression: true,
 });

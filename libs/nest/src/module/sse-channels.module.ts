@@ -20,6 +20,7 @@ import {
 } from '@sse-channels/engine';
 import type { Channel, ErrorData } from '@sse-channels/protocol';
 import { jitter } from '../route/sse.interceptor.js';
+import { SharedGzip } from '../response/shared-gzip.js';
 import { VanishedPeers } from '../response/vanished-peers.js';
 import { ClassEventValidator } from '../validation/class-event-validator.js';
 import { LogObserver } from './log-observer.js';
@@ -102,10 +103,20 @@ export interface SseChannelsOptionsFactory {
       useFactory: ({ heartbeatMs, writeDeadlineMs }: SseChannelsSettings) =>
         new VanishedPeers({ lookMs: Math.min(heartbeatMs, MAX_LOOK_MS), deadlineMs: writeDeadlineMs }),
     },
+    { provide: SharedGzip, useFactory: () => new SharedGzip() },
     ShutdownHookCheck,
     RouteExplorer,
   ],
-  exports: [EventBus, Hub, EventCodec, ShutdownHookCheck, VanishedPeers, ChannelRegistry, SSE_CHANNELS_SETTINGS],
+  exports: [
+    EventBus,
+    Hub,
+    EventCodec,
+    ShutdownHookCheck,
+    SharedGzip,
+    VanishedPeers,
+    ChannelRegistry,
+    SSE_CHANNELS_SETTINGS,
+  ],
 })
 export class SseChannelsModule
   extends ConfigurableModuleClass

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Sink, SinkListener } from '@sse-channels/engine';
 import { chunkOf, chunkSocketOf } from './chunked-writer.js';
 import { isGone, onGone } from './peer.js';
+import type { GzipStream } from './shared-gzip.js';
 import type { VanishedPeers, WatchedPeer } from './vanished-peers.js';
 
 /** Where a response or a socket keeps its sink: the listeners are the same functions for all, or each would cost memory at rest. */
@@ -39,17 +40,20 @@ export class ResponseSink implements Sink, WatchedPeer {
   readonly #vanishedPeers: VanishedPeers | undefined;
   /** Where chunks are written past the response; null where that is not safe. */
   #chunkSocket: Socket | null = null;
+  readonly #gzip: GzipStream | undefined;
   #listener: SinkListener | undefined;
   #deadlineSet = false;
 
   /**
    * @param writeDeadlineMs how long bytes may wait for a peer that takes none of them
    * @param vanishedPeers notices a peer that is gone without a word, as far as the system can
+   * @param gzip compresses; the response says so in its headers
    */
-  constructor(response: ServerResponse, writeDeadlineMs: number, vanishedPeers?: VanishedPeers) {
+  constructor(response: ServerResponse, writeDeadlineMs: number, vanishedPeers?: VanishedPeers, gzip?: GzipStream) {
     this.#response = response;
     this.#writeDeadlineMs = writeDeadlineMs;
     this.#vanishedPeers = vanishedPeers;
+    this.#gzip = gzip;
   }
 
   get peer(): Socket {
@@ -78,10 +82,11 @@ export class ResponseSink implements Sink, WatchedPeer {
     onGone(response, onClose);
   }
 
-  write(bytes: Buffer): boolean {
+  write(plain: Buffer): boolean {
     // In a fan-out, not to touch the response is to leave out a miss of the processor's cache.
     const out = this.#chunkSocket ?? this.#response;
     if (out.destroyed) return false;
+    const bytes = this.#gzip === undefined ? plain : this.#gzip.encode(plain);
     const more = out.write(out === this.#chunkSocket ? chunkOf(bytes) : bytes);
     if (!more) this.#setDeadline();
     return more;
@@ -90,7 +95,7 @@ export class ResponseSink implements Sink, WatchedPeer {
   end(): void {
     if (this.#listener === undefined) return;
     this.#setDeadline();
-    this.#response.end();
+    this.#response.end(this.#gzip?.end());
   }
 
   destroy(): void {

@@ -1,6 +1,7 @@
 /** One request for a stream, seen the same whether Express or Fastify received it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
+import Negotiator from 'negotiator';
 import { isGone, onGone } from '../response/peer.js';
 
 /** Fastify's reply, as far as it matters here. */
@@ -45,6 +46,11 @@ export class Exchange {
     return parameter === '' ? null : parameter;
   }
 
+  /** Whether the client takes gzip. */
+  get acceptsGzip(): boolean {
+    return new Negotiator(this.request).encoding(['gzip', 'identity']) === 'gzip';
+  }
+
   /** Whether the peer went away before there was a stream. */
   get gone(): boolean {
     return isGone(this.response);
@@ -62,14 +68,19 @@ export class Exchange {
     else this.response.setHeader(name, value);
   }
 
-  /** Takes the response over from the framework, with the headers that were set so far, and makes it a stream's. */
-  openStream(): ServerResponse {
+  /**
+   * Takes the response over from the framework, with the headers that were set so far, and makes it a stream's.
+   * @param gzip whether the stream is sent as gzip; null where it never is
+   */
+  openStream(gzip: boolean | null = null): ServerResponse {
     const { response } = this;
     this.#takeOver();
     response.statusCode = 200;
     response.setHeader('Content-Type', 'text/event-stream');
     // What Node would choose by itself, said so that it is known; HTTP/1.0 and HTTP/2 have no chunks.
     if (this.request.httpVersion === '1.1') response.setHeader('Transfer-Encoding', 'chunked');
+    if (gzip !== null) response.appendHeader('Vary', 'Accept-Encoding');
+    if (gzip === true) response.setHeader('Content-Encoding', 'gzip');
     for (const [name, value] of Object.entries(STREAM_HEADERS)) {
       if (!response.hasHeader(name)) response.setHeader(name, value);
     }

@@ -18,6 +18,7 @@ import { EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs'
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
 import { ResponseSink } from '../response/response-sink.js';
+import { SharedGzip } from '../response/shared-gzip.js';
 import { VanishedPeers } from '../response/vanished-peers.js';
 import { Exchange } from './exchange.js';
 import { SSE_ROUTE, StreamResult, type SseRoute } from './sse-route.js';
@@ -31,6 +32,8 @@ interface Plan {
   readonly retryMs: number;
   /** When the handler's grant runs out. */
   readonly expiresAt: number | null;
+  /** Whether it is sent as gzip to a client that accepts it. */
+  readonly compression: boolean;
 }
 
 @Injectable()
@@ -41,6 +44,7 @@ export class SseInterceptor implements NestInterceptor {
     private readonly codec: EventCodec,
     private readonly hooks: ShutdownHookCheck,
     private readonly vanishedPeers: VanishedPeers,
+    private readonly gzip: SharedGzip,
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
   ) {}
 
@@ -96,6 +100,7 @@ export class SseInterceptor implements NestInterceptor {
       heartbeatMs: channel.heartbeatMs ?? this.settings.heartbeatMs,
       retryMs: channel.retryMs ?? this.settings.retryMs,
       expiresAt: expiries.length === 0 ? null : Math.min(...expiries),
+      compression: channel.compression,
     };
   }
 
@@ -118,6 +123,7 @@ export class SseInterceptor implements NestInterceptor {
       heartbeatMs: this.settings.heartbeatMs,
       retryMs: this.settings.retryMs,
       expiresAt: null,
+      compression: false,
     };
   }
 
@@ -130,7 +136,9 @@ export class SseInterceptor implements NestInterceptor {
       ...(plan.expiresAt === null ? [] : [plan.expiresAt]),
     ];
     this.hooks.check();
-    this.hub.connect(plan.source, new ResponseSink(exchange.openStream(), writeDeadlineMs, this.vanishedPeers), {
+    const gzip = plan.compression && exchange.acceptsGzip ? this.gzip.stream() : undefined;
+    const response = exchange.openStream(plan.compression ? gzip !== undefined : null);
+    this.hub.connect(plan.source, new ResponseSink(response, writeDeadlineMs, this.vanishedPeers, gzip), {
       id: request.id,
       heartbeatMs: plan.heartbeatMs,
       retryMs: jitter(plan.retryMs),
