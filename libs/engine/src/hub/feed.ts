@@ -44,8 +44,8 @@ export class Feed {
 
   readonly #backplane: Backplane;
   readonly #tail: ContinuousTail;
-  /** Frames of records that a backplane in this process gives to everyone who reads; they go when the record goes. */
-  readonly #framed = new WeakMap<EventRecord, FramedRecord>();
+  /** Frames of records that a backplane in this process gives to everyone who reads, while the ring or a reader has them. */
+  readonly #framed = new WeakMap<EventRecord, WeakRef<FramedRecord>>();
   /** Reads under way, by what they ask for: in a storm of reconnects many ask for the same. */
   readonly #reads = new Map<string, Promise<Page>>();
   #ring: FrameRing | undefined;
@@ -159,11 +159,11 @@ export class Feed {
 
   /** Frames a record, once for the ring and for all who read it from the log. */
   frame(record: EventRecord): FramedRecord {
-    const known = this.#framed.get(record);
+    const known = this.#framed.get(record)?.deref();
     if (known !== undefined) return known;
     const block = encodeFrame({ id: this.cursorAt(record.offset), event: record.name, data: record.data });
     const framed = { offset: record.offset, frame: Buffer.from(block), record };
-    this.#framed.set(record, framed);
+    this.#framed.set(record, new WeakRef(framed));
     return framed;
   }
 

@@ -23,23 +23,24 @@ export function chunkSocketOf(response: ServerResponse): Socket | null {
   return plain ? socket : null;
 }
 
-/** From so many bytes on, looking a chunk up costs less than making it again. */
-const WORTH_KEEPING_BYTES = 1_024;
+/** Chunks that were made last, the newest first: in a storm of reconnects each replay stands between bytes of one response alone. */
+const recent: Array<{ readonly bytes: Buffer; readonly chunk: Buffer }> = [];
+const MAX_RECENT = 4;
+/** Making a small chunk costs no more than looking for it. */
+const MIN_RECENT_BYTES = 1_024;
 
 let lastBytes: Buffer | undefined;
 let lastChunk: Buffer = CRLF;
-/** Chunks of large pieces: in a storm of reconnects each replay stands between two small ones. */
-const chunks = new WeakMap<Buffer, Buffer>();
 
-/** The chunk of these bytes (RFC 9112, section 7.1); the same one when it is asked for again in a row, as in a fan-out. */
+/** The chunk of these bytes (RFC 9112, section 7.1); the same one when it is asked for again soon, as in a fan-out. */
 export function chunkOf(bytes: Buffer): Buffer {
   if (bytes === lastBytes) return lastChunk;
   lastBytes = bytes;
-  return (lastChunk = (bytes.length < WORTH_KEEPING_BYTES ? undefined : chunks.get(bytes)) ?? newChunk(bytes));
+  return (lastChunk = recent.find((entry) => entry.bytes === bytes)?.chunk ?? newChunk(bytes));
 }
 
 function newChunk(bytes: Buffer): Buffer {
   const chunk = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`, 'latin1'), bytes, CRLF]);
-  if (bytes.length >= WORTH_KEEPING_BYTES) chunks.set(bytes, chunk);
+  if (bytes.length >= MIN_RECENT_BYTES && recent.unshift({ bytes, chunk }) > MAX_RECENT) recent.pop();
   return chunk;
 }
