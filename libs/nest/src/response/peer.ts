@@ -13,7 +13,8 @@ export function isGone(response: ServerResponse): boolean {
 
 /** Calls back once when the peer has left, or has been sent everything after the response was ended. */
 export function onGone(response: ServerResponse, listener: (this: ServerResponse) => void): void {
-  response.once('close', listener);
+  // It comes once; `once` would keep a wrapper and its state for each response.
+  response.on('close', listener);
   if (response.req.httpVersionMajor !== 1 || response.socket !== null) return;
   // Pipelined: it waits behind another response for its socket. When that socket goes, Node does not tell those in the queue.
   const { socket } = response.req;

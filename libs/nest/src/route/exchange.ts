@@ -1,5 +1,6 @@
 /** One request for a stream, seen the same whether Express or Fastify received it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { ExecutionContext } from '@nestjs/common';
 import Negotiator from 'negotiator';
 import { isGone, onGone } from '../response/peer.js';
@@ -84,6 +85,7 @@ export class Exchange {
     for (const [name, value] of Object.entries(STREAM_HEADERS)) {
       if (!response.hasHeader(name)) response.setHeader(name, value);
     }
+    sendHead(response);
     return response;
   }
 
@@ -101,4 +103,21 @@ export class Exchange {
     this.#reply.hijack();
     for (const [name, value] of headers) if (value !== undefined) this.response.setHeader(name, value);
   }
+}
+
+/**
+ * Sends the head together with what is written in this turn. Node makes it from some thirty strings and keeps it as long as the
+ * response: written by itself it becomes one flat string, put before the first chunk it stays a tree of them, three times as large.
+ */
+function sendHead(response: ServerResponse): void {
+  const { socket } = response;
+  // HTTP/2 has no such head; a response that waits behind another has no socket yet.
+  if (response.req.httpVersionMajor !== 1 || socket === null) return;
+  socket.cork();
+  response.flushHeaders();
+  process.nextTick(uncork, socket);
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
 }

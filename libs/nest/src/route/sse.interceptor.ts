@@ -130,6 +130,11 @@ export class SseInterceptor implements NestInterceptor {
   #open(exchange: Exchange, request: StreamRequest, plan: Plan): void {
     // The peer may have left while guards, pipes or the handler were at work.
     if (exchange.gone) return plan.source.close();
+    // Or the drain began; once the head is sent, there is no status to say so with.
+    if (this.hub.draining) {
+      plan.source.close();
+      throw this.#unavailable(exchange);
+    }
     const { maxConnectionAgeMs, writeDeadlineMs } = this.settings;
     const ends = [
       ...(maxConnectionAgeMs === null ? [] : [Date.now() + maxConnectionAgeMs * (1 - Math.random() / 10)]),
