@@ -34,8 +34,10 @@ class QuietModule {}
 
 /** A second host, in a network namespace of this test's own, joined to this one by a cable that can be pulled. */
 class OtherHost {
-  static readonly here = '10.253.77.1';
-  static readonly there = '10.253.77.2';
+  /** Of this process alone: two runs of the tests on one machine would hear each other's answers. */
+  static readonly #subnet = `10.${200 + (process.pid % 50)}.${(process.pid >> 4) % 256}`;
+  static readonly here = `${OtherHost.#subnet}.1`;
+  static readonly there = `${OtherHost.#subnet}.2`;
   readonly #name = `sse${process.pid % 100_000}`;
   readonly #cable = `s${process.pid % 100_000}a`;
   readonly #end = `s${process.pid % 100_000}b`;
