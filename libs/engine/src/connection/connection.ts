@@ -45,20 +45,21 @@ interface Closing {
 }
 
 export class Connection implements SinkListener, Waker {
-  readonly id: string;
-  readonly heartbeatMs: number;
-
+  // What a delivery touches comes first: fields lie in the order in which they are declared.
   readonly #sink: Sink;
   readonly #source: Source;
-  readonly #options: ConnectionOptions;
-  readonly #listener: ConnectionListener;
-  #writable = true;
   #writing = false;
+  #ended = false;
+  #writable = true;
   /** By the clock that is never set: the wall clock may step back, and the heartbeats would stop. */
   #lastWriteAt = 0;
   #ending: { readonly reason: EndReason; readonly comeBack: boolean; readonly retryMs?: number | undefined } | null =
     null;
-  #ended = false;
+
+  readonly id: string;
+  readonly heartbeatMs: number;
+  readonly #options: ConnectionOptions;
+  readonly #listener: ConnectionListener;
 
   constructor(sink: Sink, source: Source, options: ConnectionOptions, listener: ConnectionListener) {
     this.id = options.id;

@@ -106,7 +106,7 @@ export class Feed {
   reaches(offset: Offset): boolean {
     const { ring } = this;
     if (compareOffsets(offset, ring.floor) < 0 || compareOffsets(offset, this.position) > 0) return false;
-    const index = ring.indexAfter(offset);
+    const { index } = ring.placeAfter(offset);
     if (index === ring.end) return true;
     const { maxEvents, maxAgeMs } = this.topic.channel.retention;
     const oldest = ring.at(index).record;

@@ -37,7 +37,7 @@ describe('FrameRing', () => {
           }
           let bytes = 0;
           for (let index = ring.start; index < ring.end; index += 1) {
-            if (ring.at(index) !== all[index] || ring.indexAfter(offsetOf(index)) !== index) outside += 1;
+            if (ring.at(index) !== all[index] || ring.placeAfter(offsetOf(index)).index !== index) outside += 1;
             bytes += ring.at(index).frame.length;
           }
           expect(outside).toBe(0);
@@ -70,11 +70,11 @@ describe('FrameRing', () => {
     ring.push(framed(201));
     const older = Array.from({ length: 100 }, (_, n) => framed(101 + n));
     expect(ring.prepend(older, offsetOf(100))).toBe(true);
-    expect([ring.start, ring.end, ring.floor, ring.indexAfter(offsetOf(150))]).toEqual([-100, 1, offsetOf(100), -50]);
+    expect([ring.start, ring.end, ring.floor, ring.placeAfter(offsetOf(150)).index]).toEqual([-100, 1, offsetOf(100), -50]);
     expect(ring.at(-100)).toBe(older[0]);
     const { end, offset, bytes } = ring.batch(-1, 1_000);
     expect([end, offset, bytes]).toEqual([1, offsetOf(201), Buffer.concat([framed(200).frame, framed(201).frame])]);
-    expect([ring.totalBytes, ring.bytesFrom(-100)]).toEqual([10, 1_010]);
+    expect([ring.totalBytes, ring.placeAfter(offsetOf(100)).bytes]).toEqual([10, -1_000]);
     expect(ring.prepend([framed(99, 300_000)], offsetOf(98))).toBe(false);
     for (let n = 0; n < 1_100; n += 1) ring.push(framed(202 + n));
     expect([ring.end, ring.start, ring.floor]).toEqual([1_101, 77, offsetOf(277)]);
@@ -97,7 +97,7 @@ describe('FrameRing', () => {
     ring.push(framed(1));
     ring.push(gap(5));
     ring.push(framed(6));
-    expect([ring.start, ring.end, ring.rewoundAt, ring.indexAfter(offsetOf(1))]).toEqual([0, 3, undefined, 1]);
+    expect([ring.start, ring.end, ring.rewoundAt, ring.placeAfter(offsetOf(1)).index]).toEqual([0, 3, undefined, 1]);
   });
 
   it('begins anew at a gap that leads back, so that it stays in the order of the offsets', () => {
@@ -109,6 +109,6 @@ describe('FrameRing', () => {
     for (let index = ring.start + 1; index < ring.end; index += 1) {
       expect(compareOffsets(ring.at(index - 1).offset, ring.at(index).offset)).toBeLessThan(0);
     }
-    expect(ring.indexAfter(offsetOf(4))).toBe(11);
+    expect(ring.placeAfter(offsetOf(4)).index).toBe(11);
   });
 });

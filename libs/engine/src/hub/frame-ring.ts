@@ -18,6 +18,14 @@ export interface Batch {
   readonly bytes: Buffer;
 }
 
+/** Where a reader stands in a ring that was given everything up to an offset. */
+export interface RingPlace {
+  readonly offset: Offset;
+  readonly index: number;
+  /** What `totalBytes` is there. */
+  readonly bytes: number;
+}
+
 /** Bounds of a ring: enough for the readers that are a moment behind; older records are read from the log. */
 const MAX_RING_RECORDS = 1_024;
 const MAX_RING_BYTES = 262_144;
@@ -41,6 +49,8 @@ export class FrameRing {
   /** The batch that was asked for last: in a fan-out nearly all ask for the same. */
   #lastFrom: number | undefined;
   #last: Batch | undefined;
+  /** The place that was looked for last. */
+  #found: RingPlace | undefined;
 
   constructor(floor: Offset) {
     this.floor = floor;
@@ -66,7 +76,7 @@ export class FrameRing {
     this.#records.push(framed);
     this.#bytes += framed.frame.length;
     this.totalBytes += framed.frame.length;
-    this.#forgetBatches();
+    this.#forget();
     while (this.end - this.#start > 1 && (this.end - this.#start > MAX_RING_RECORDS || this.#bytes > MAX_RING_BYTES)) {
       const oldest = this.at(this.#start);
       this.floor = oldest.offset;
@@ -95,11 +105,21 @@ export class FrameRing {
     this.#base = this.#start -= older.length;
     this.#bytes += bytes;
     this.floor = floor;
+    this.#found = undefined;
     return true;
   }
 
-  /** The index of the first record after an offset that is not before the floor. */
-  indexAfter(offset: Offset): number {
+  /** The index of the first record after an offset that is not before the floor, and the ring's total of bytes there. */
+  placeAfter(offset: Offset): RingPlace {
+    // In a storm of reconnects nearly all come back with the same cursor.
+    if (this.#found?.offset === offset) return this.#found;
+    const index = this.#indexAfter(offset);
+    let bytes = this.totalBytes;
+    for (let next = index; next < this.end; next += 1) bytes -= this.at(next).frame.length;
+    return (this.#found = { offset, index, bytes });
+  }
+
+  #indexAfter(offset: Offset): number {
     let low = this.#start;
     let high = this.end;
     while (low < high) {
@@ -108,13 +128,6 @@ export class FrameRing {
       else high = middle;
     }
     return low;
-  }
-
-  /** Bytes of the frames from an index on that is in the ring. */
-  bytesFrom(index: number): number {
-    let bytes = 0;
-    for (let next = index; next < this.end; next += 1) bytes += this.at(next).frame.length;
-    return bytes;
   }
 
   /** The records from an index on as one piece of around `maxBytes`. */
@@ -149,7 +162,9 @@ export class FrameRing {
     };
   }
 
-  #forgetBatches(): void {
+  /** What is known of the records so far is no longer so when there are others. */
+  #forget(): void {
+    this.#found = undefined;
     this.#last = undefined;
     if (this.#batches.size > 0) this.#batches.clear();
   }

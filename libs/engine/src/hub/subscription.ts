@@ -21,33 +21,34 @@ export type StartPosition = 'latest' | 'earliest' | { readonly last: number };
 export type RecordFilter = (record: EventRecord) => boolean;
 
 export class Subscription implements Source {
+  // What a delivery touches comes first: fields lie in the order in which they are declared.
   readonly feed: Feed;
   outcome: SourceOutcome | null = null;
-  /** The last offset that was given or passed over. */
-  offset: Offset = '';
-
-  readonly #filter: RecordFilter | null;
-  #waker: Waker | undefined;
-  /** How it begins, for `$open`. */
-  #opened: OpenTopic;
   /** Where it stands in the ring, or by count of what it was given would stand if the ring reached so far. */
   #index = 0;
   /** What the ring's total of bytes is there. */
   #bytes = 0;
-  /** The same of the place where live began for it: it is not behind with what it replays. */
-  #liveAt = 0;
-  #liveBytes = 0;
+  /** The last offset that was given or passed over. */
+  offset: Offset = '';
   /** False while it reads the log. */
   #inRing = false;
-  /** It reads the log because the ring has moved on without it. */
-  #leftRing = false;
   /** The ring may begin with what the log showed already. */
   #joining = false;
-  #page: Page | undefined;
-  #pageIndex = 0;
+  readonly #filter: RecordFilter | null;
   #gap: FramedRecord | undefined;
   /** What a slow reader is given of the records that it missed. */
   #newest: readonly NewestRecord[] | undefined;
+
+  #waker: Waker | undefined;
+  /** How it begins, for `$open`. */
+  #opened: OpenTopic;
+  /** The index and bytes of the place where live began for it: it is not behind with what it replays. */
+  #liveAt = 0;
+  #liveBytes = 0;
+  /** It reads the log because the ring has moved on without it. */
+  #leftRing = false;
+  #page: Page | undefined;
+  #pageIndex = 0;
   /** The page's next record, framed once however often it is looked at. */
   #framed: FramedRecord | undefined;
   #loading = false;
@@ -287,8 +288,9 @@ export class Subscription implements Source {
     const { ring } = this.feed;
     this.offset = offset;
     this.#page = undefined;
-    this.#index = ring.indexAfter(offset);
-    this.#bytes = ring.totalBytes - ring.bytesFrom(this.#index);
+    const place = ring.placeAfter(offset);
+    this.#index = place.index;
+    this.#bytes = place.bytes;
     this.#inRing = this.#joining = true;
     this.#leftRing = false;
   }

@@ -35,12 +35,13 @@ function onClose(this: ServerResponse & Tapped): void {
 function onError(): void {}
 
 export class ResponseSink implements Sink, WatchedPeer {
-  readonly #response: ServerResponse;
-  readonly #writeDeadlineMs: number;
-  readonly #vanishedPeers: VanishedPeers | undefined;
+  // What a delivery touches comes first: fields lie in the order in which they are declared.
   /** Where chunks are written past the response; null where that is not safe. */
   #chunkSocket: Socket | null = null;
   readonly #gzip: GzipStream | undefined;
+  readonly #response: ServerResponse;
+  readonly #writeDeadlineMs: number;
+  readonly #vanishedPeers: VanishedPeers | undefined;
   #listener: SinkListener | undefined;
   #deadlineSet = false;
 
@@ -83,11 +84,11 @@ export class ResponseSink implements Sink, WatchedPeer {
   }
 
   write(plain: Buffer): boolean {
-    // In a fan-out, not to touch the response is to leave out a miss of the processor's cache.
-    const out = this.#chunkSocket ?? this.#response;
-    if (out.destroyed) return false;
     const bytes = this.#gzip === undefined ? plain : this.#gzip.encode(plain);
-    const more = out.write(out === this.#chunkSocket ? chunkOf(bytes) : bytes);
+    const socket = this.#chunkSocket;
+    // In a fan-out, not to touch the response is to leave out a miss of the processor's cache. A socket that is destroyed, or has
+    // been ended, takes nothing and says so.
+    const more = socket !== null ? socket.write(chunkOf(bytes)) : !this.#response.destroyed && this.#response.write(bytes);
     if (!more) this.#setDeadline();
     return more;
   }
