@@ -72,7 +72,7 @@ export class Gap {
     /** The topic's name, or the channel's pattern for a stream of a whole channel. */
     readonly topic: string,
     readonly reason: GapReason,
-    /** Where the reader stands after the gap. */
+    /** Where the reader stands after the gap; empty: before the first item. */
     readonly cursor: Cursor,
   ) {}
 }

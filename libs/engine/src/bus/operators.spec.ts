@@ -53,6 +53,18 @@ describe('replayFrom on an Observable of your own', () => {
     expect(told(items(...numbers).pipe(replayFrom(cursor)))).toBe(expected);
   });
 
+  it.each([
+    ['invalid', '\n\nevent: admin', ''],
+    ['reset', cursorAt(3, 'other'), ''],
+    ['trimmed', cursorAt(0), cursorAt(0)],
+  ])('places a Gap "%s" without repeating what the client sent, unless it stands there', (reason, cursor, expected) => {
+    const gaps: unknown[] = [];
+    items(1)
+      .pipe(replayFrom(cursor))
+      .subscribe((item) => item instanceof Gap && gaps.push(item));
+    expect(gaps).toEqual([new Gap('', reason as Gap['reason'], expected)]);
+  });
+
   it('tells a Gap of an Observable that ends with nothing', () => {
     expect(told(EMPTY.pipe(replayFrom(cursorAt(1))))).toBe('rewound |');
   });

@@ -44,7 +44,8 @@ function skipThrough<T>(source: Observable<T>, cursor: Cursor): Observable<T | G
     let reached = false;
     const tell = (reason: GapReason): void => {
       reached = true;
-      subscriber.next(new Gap('', reason, cursor));
+      // What is no cursor, or one of another run, stands before the first item; a client's text is not sent back to it.
+      subscriber.next(new Gap('', reason, reason === 'invalid' || reason === 'reset' ? '' : cursor));
     };
     if (wanted === null) tell('invalid');
     return whileOpen(source, subscriber).subscribe({
