@@ -1,5 +1,6 @@
 /** A feed: this node's one live tail of a topic, framed once into a ring that its subscriptions share. */
 import {
+  checkEventName,
   compareOffsets,
   encodeFrame,
   formatCursor,
@@ -161,8 +162,7 @@ export class Feed {
   frame(record: EventRecord): FramedRecord {
     const known = this.#framed.get(record)?.deref();
     if (known !== undefined) return known;
-    const block = encodeFrame({ id: this.cursorAt(record.offset), event: record.name, data: record.data });
-    const framed = { offset: record.offset, frame: Buffer.from(block), record };
+    const framed = { offset: record.offset, frame: this.#encode(record), record };
     this.#framed.set(record, new WeakRef(framed));
     return framed;
   }
@@ -176,6 +176,18 @@ export class Feed {
 
   end(): void {
     this.#tail.end();
+  }
+
+  #encode(record: EventRecord): Buffer {
+    try {
+      checkEventName(record.name);
+      return Buffer.from(encodeFrame({ id: this.cursorAt(record.offset), event: record.name, data: record.data }));
+    } catch (error) {
+      // Written past the bus, which lets no such name through. It ends neither the process nor the topic: a gap stands for it.
+      this.listener.onError(error, `framing a record of "${this.topic.name}"`);
+      this.listener.onGap(this, 'trimmed');
+      return this.frameGap('trimmed', record.offset).frame;
+    }
   }
 
   #push(framed: FramedRecord): void {

@@ -1182,6 +1182,36 @@ describe('Hub', () => {
     });
   });
 
+  it.each(['count\nevent: admin', '$closing', 'error', ''])(
+    'puts a gap in the place of a record whose name "%s" the bus would have refused, live and replayed',
+    async (name) => {
+      const failures: string[] = [];
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane, {
+        failed: (error, context) => failures.push(`${(error as Error).message}, ${context}`),
+      });
+      const topic = countsChannel.topic({ id: 1 });
+      const live = await connect(hub, [{ topic }]);
+      const before = await publish(backplane, topic, 1);
+
+      const cursor = await backplane.append(topic.name, { name, data: '{}' }, topic.channel.retention);
+      await publish(backplane, topic, 2);
+      await turn();
+      const replayed = await connect(hubOn(backplane), [{ topic }], before);
+      await turn();
+
+      const told = (bytes: readonly Buffer[]): string[] =>
+        eventsIn(bytes)
+          .map(({ name: event, data }) => `${event} ${data}`)
+          .slice(-2);
+      const gap = '$gap {"topic":"counts/1","reason":"trimmed"}';
+      expect(told(live.sink.writes)).toEqual([gap, 'count {"n":2}']);
+      expect(told(replayed.sink.writes)).toEqual([gap, 'count {"n":2}']);
+      expect(live.sink.text).toContain(`id: ${cursor}\nevent: $gap\n`);
+      expect(failures).toEqual([expect.stringMatching(/^(Event name|The event) .*, framing a record of "counts\/1"$/)]);
+    },
+  );
+
   it('has one timer for all connections, and none without', async () => {
     const backplane = new MemoryBackplane();
     const hub = hubOn(backplane);
