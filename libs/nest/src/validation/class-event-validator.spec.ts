@@ -322,25 +322,75 @@ describe('a rule that has to wait', () => {
 });
 
 describe('hostile data', () => {
-  it.each([reject, strip, keep])('with the keys of a prototype changes none (case %#)', async (validator) => {
-    const data = JSON.parse(
-      '{"text":"abc","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"extra":{"__proto__":{"polluted":1}}}',
-    ) as object;
+  const hostile = JSON.parse(
+    '{"text":"abc","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"extra":[{"__proto__":{"polluted":1}}]}',
+  ) as object;
+  const polluted = (): unknown =>
+    (({}) as { polluted?: unknown }).polluted ?? (new NoteTaken() as { polluted?: unknown }).polluted;
 
-    const event = await validator.validate(NoteTaken, data);
+  it.each([
+    ['reject', reject],
+    ['keep', keep],
+  ])(
+    'with the keys of a prototype is refused by their names where properties are to be kept: %s',
+    async (_mode, validator) => {
+      const { issues } = await refusal(() => validator.validate(NoteTaken, hostile));
 
-    expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
-    expect((new NoteTaken() as { polluted?: unknown }).polluted).toBeUndefined();
+      expect(issues).toEqual([
+        { property: '__proto__', message: 'property __proto__ should not exist' },
+        { property: 'constructor', message: 'property constructor should not exist' },
+        { property: 'extra.0.__proto__', message: 'property __proto__ should not exist' },
+      ]);
+      expect(polluted()).toBeUndefined();
+    },
+  );
+
+  it('with the keys of a prototype loses them, where what is unknown is stripped', async () => {
+    const event = await strip.validate(NoteTaken, hostile);
+
+    expect(polluted()).toBeUndefined();
     expect([event.constructor, Object.getPrototypeOf(event)]).toEqual([NoteTaken, NoteTaken.prototype]);
-    expect(JSON.stringify(event)).toBe('{"text":"abc","extra":{}}');
+    expect(JSON.stringify(event)).toBe('{"text":"abc","extra":[{}]}');
   });
 
-  it('with the keys of a prototype is harmless in a class without rules, and in what is revived', () => {
+  it('with names that every object inherits is refused for a class without rules, and harmless in what is revived', async () => {
     const data = JSON.parse('{"__proto__":{"polluted":1},"constructor":1,"toString":"x"}') as object;
 
-    for (const event of [reject.validate(Ruleless, data), reject.revive(Ruleless, data)]) {
-      expect(Object.getPrototypeOf(event)).toBe(Ruleless.prototype);
-      expect((event as { polluted?: unknown }).polluted).toBeUndefined();
-    }
+    const { issues } = await refusal(() => reject.validate(Ruleless, data));
+    const event = reject.revive(Ruleless, data);
+
+    expect(issues.map(({ property }) => property)).toEqual(['__proto__', 'constructor', 'toString']);
+    expect(Object.getPrototypeOf(event)).toBe(Ruleless.prototype);
+    expect((event as { polluted?: unknown }).polluted).toBeUndefined();
   });
+
+  it.each([
+    ['too deep', () => nested(10_000), 'Maximum call stack size exceeded'],
+    ['a cycle', () => cycle(), 'Maximum call stack size exceeded'],
+    [
+      'a getter that throws',
+      () => ({
+        get text(): string {
+          throw new Error('no text');
+        },
+      }),
+      'no text',
+    ],
+  ])('that cannot be read is refused by the name of the event: %s', async (_what, data, why) => {
+    const { issues } = await refusal(() => reject.validate(NoteTaken, data()));
+
+    expect(issues).toEqual([{ property: '', message: `cannot be read: ${why}` }]);
+  });
+
+  function nested(depth: number): object {
+    let extra: object = {};
+    for (let level = 0; level < depth; level += 1) extra = { extra };
+    return { text: 'abc', extra };
+  }
+
+  function cycle(): object {
+    const data: { text: string; extra?: object } = { text: 'abc' };
+    data.extra = data;
+    return data;
+  }
 });

@@ -22,9 +22,11 @@ interface ClassRules {
 
 export class ClassEventValidator implements ClassValidator {
   readonly #options: ValidatorOptions;
+  readonly #unknownProperties: SseChannelsSettings['unknownProperties'];
   readonly #rules = new WeakMap<EventClass, ClassRules>();
 
   constructor(unknownProperties: SseChannelsSettings['unknownProperties']) {
+    this.#unknownProperties = unknownProperties;
     this.#options = {
       whitelist: unknownProperties !== 'keep',
       forbidNonWhitelisted: unknownProperties === 'reject',
@@ -33,7 +35,7 @@ export class ClassEventValidator implements ClassValidator {
   }
 
   validate<T extends object>(type: EventClass<T>, data: object): T | Promise<T> {
-    const instance = this.revive(type, data);
+    const instance = this.#read(type, data);
     const rules = this.#rulesOf(type);
     if (!rules.any) return instance;
     if (rules.asynchronous) {
@@ -44,6 +46,22 @@ export class ClassEventValidator implements ClassValidator {
 
   revive<T extends object>(type: EventClass<T>, data: object): T {
     return data instanceof type ? data : plainToInstance(type as unknown as ClassConstructor<T>, data);
+  }
+
+  /** @throws EventValidationError for what class-transformer cannot read, or would leave out without a word */
+  #read<T extends object>(type: EventClass<T>, data: object): T {
+    if (data instanceof type) return data;
+    try {
+      const issues: EventIssue[] = [];
+      if (this.#unknownProperties !== 'strip') noteInheritedNames(data, '', issues);
+      if (issues.length > 0) throw new EventValidationError(eventNameOf(type), issues);
+      return this.revive(type, data);
+    } catch (error) {
+      if (error instanceof EventValidationError) throw error;
+      // Too deep, a cycle, or a getter that throws.
+      const why = error instanceof Error ? error.message : String(error);
+      throw new EventValidationError(eventNameOf(type), [{ property: '', message: `cannot be read: ${why}` }]);
+    }
   }
 
   #rulesOf(type: EventClass): ClassRules {
@@ -67,6 +85,22 @@ export class ClassEventValidator implements ClassValidator {
     }
     return rules;
   }
+}
+
+/** Notes properties named as what every object inherits, such as `__proto__`: class-transformer passes over them. */
+function noteInheritedNames(data: object, parent: string, issues: EventIssue[]): void {
+  if (!Array.isArray(data) && !isPlain(data)) return;
+  for (const key of Object.keys(data)) {
+    const value = (data as Readonly<Record<string, unknown>>)[key];
+    if (key in Object.prototype)
+      issues.push({ property: joined(parent, key), message: `property ${key} should not exist` });
+    else if (typeof value === 'object' && value !== null) noteInheritedNames(value, joined(parent, key), issues);
+  }
+}
+
+function isPlain(data: object): boolean {
+  const prototype = Object.getPrototypeOf(data) as object | null;
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function accept<T extends object>(type: EventClass<T>, instance: T, errors: readonly ValidationError[]): T {
