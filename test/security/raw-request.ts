@@ -16,6 +16,11 @@ export class RawRequest {
     // A server may answer and cut while the rest of the request is still on its way.
     this.#socket.on('error', () => undefined);
     this.#socket.on('close', () => (this.ended = true));
+    this.write(bytes);
+  }
+
+  /** Sends more, as it is. */
+  write(bytes: string): void {
     this.#socket.write(Buffer.from(bytes, 'latin1'));
   }
 
