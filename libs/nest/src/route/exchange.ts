@@ -94,6 +94,7 @@ export class Exchange {
     this.#takeOver();
     this.response.statusCode = 204;
     this.response.setHeader('Cache-Control', 'no-store');
+    this.response.setHeader('X-Content-Type-Options', 'nosniff');
     this.response.end();
   }
 

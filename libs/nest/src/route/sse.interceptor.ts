@@ -1,5 +1,6 @@
 /** Turns what a handler returned into an open stream; everything that can be refused is refused here, with a status. */
 import {
+  BadRequestException,
   HttpException,
   Inject,
   Injectable,
@@ -14,7 +15,7 @@ import { EventCodec, Hub, ItemSource, type Source, type StreamInput, type TopicR
 import { FINAL_CURSOR, SseChannelsError, type EventType } from '@sse-channels/protocol';
 import Negotiator from 'negotiator';
 import type { IncomingMessage } from 'node:http';
-import { EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs';
+import { catchError, EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
 import { ResponseSink } from '../response/response-sink.js';
@@ -49,8 +50,19 @@ export class SseInterceptor implements NestInterceptor {
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<void> {
-    const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
     const exchange = new Exchange(context);
+    const refuse = (error: unknown): never => {
+      throw refusal(error, exchange);
+    };
+    try {
+      return this.#answer(context, next, exchange).pipe(catchError(refuse));
+    } catch (error) {
+      return refuse(error);
+    }
+  }
+
+  #answer(context: ExecutionContext, next: CallHandler, exchange: Exchange): Observable<void> {
+    const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
     if (this.hub.draining) throw this.#unavailable(exchange);
     if (!acceptsEventStream(exchange.request)) {
       throw new NotAcceptableException('This is a stream of Server-Sent Events; accept text/event-stream.');
@@ -155,6 +167,16 @@ export class SseInterceptor implements NestInterceptor {
     exchange.setHeader('Retry-After', String(Math.max(1, Math.ceil(jitter(this.settings.retryMs) / 1000))));
     return new ServiceUnavailableException('This server is shutting down; connect again to reach another.');
   }
+}
+
+/** What an exception filter is given. The parameters that a handler makes its topic of are nearly always the request's. */
+function refusal(error: unknown, exchange: Exchange): unknown {
+  if (!exchange.response.headersSent) exchange.setHeader('X-Content-Type-Options', 'nosniff');
+  if (!(error instanceof SseChannelsError) || error.code !== 'INVALID_TOPIC_PARAMETER') return error;
+  // Not the error's own text: it may hold a name that came with the request.
+  return new BadRequestException('A parameter of this stream is missing, unknown, malformed or too large.', {
+    cause: error,
+  });
 }
 
 /** Whether a request is content with an event stream; what EventSource and most others send needs no parsing. */
