@@ -6,8 +6,10 @@ import { NotesModule, notesChannel, NoteTaken } from './notes.module.js';
 
 const SHOP = 'https://shop.example';
 
-/** What a header's value may hold, and how long it may be, to be sent across origins unasked (https://fetch.spec.whatwg.org/#cors-safelisted-request-header). */
-const UNASKED = /^[^\x00-\x08\x0a-\x1f"():<>?@[\\\]{}\x7f]{0,128}$/;
+/** What a header's value must not hold to be sent across origins unasked (https://fetch.spec.whatwg.org/#cors-unsafe-request-header-byte). */
+const UNSAFE = '"():<>?@[\\]{}\x7f';
+const needsPreflight = (value: string): boolean =>
+  value.length > 128 || Array.from(value).some((character) => character < ' ' || UNSAFE.includes(character));
 
 describe.each(adapters)('a page of another origin, on $adapter', ({ make }) => {
   let running: RunningApp;
@@ -72,6 +74,6 @@ describe.each(adapters)('a page of another origin, on $adapter', ({ make }) => {
     const cursors = [client.cursor, '$end'];
     for (let n = 0; n < 50; n += 1) cursors.push(await bus.publish(topic, NoteTaken, { text: String(n) }));
 
-    expect(cursors.filter((cursor) => !UNASKED.test(cursor))).toEqual([]);
+    expect(cursors.filter(needsPreflight)).toEqual([]);
   });
 });

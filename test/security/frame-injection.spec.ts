@@ -44,7 +44,7 @@ describe('an event name (CVE-2026-35515, CVE-2026-33128, CVE-2026-29085, CVE-202
   });
 
   it.each(['$open', '$closing', 'error', 'open', 'message', ''])('"%s" is refused: it would speak for us', (name) => {
-    expect(codeOf(() => SseEvent(name as string))).toBe('INVALID_EVENT_NAME');
+    expect(codeOf(() => SseEvent(name))).toBe('INVALID_EVENT_NAME');
   });
 });
 

@@ -52,7 +52,7 @@ describe('the name of a topic (CVE-2026-39972)', () => {
   ])('is not made of a parameter that is %s', (_what, params) => {
     const make = (): Topic => notesChannel.topic(params as { owner: string; title: string });
 
-    expect(make).toThrow(expect.objectContaining({ code: 'INVALID_TOPIC_PARAMETER' }) as SseChannelsError);
+    expect(make).toThrow(SseChannelsError);
     expect(make).toThrow(/^Parameter "\w+" of channel "notes\/:owner\/:title" /);
   });
 });
