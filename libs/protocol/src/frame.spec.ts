@@ -55,6 +55,14 @@ describe('encodeFrame', () => {
     );
   });
 
+  it('refuses data that UTF-8 would change', () => {
+    expect(() => encodeFrame({ data: 'a\ud834' })).toThrow(
+      refused(
+        'The data has a lone surrogate, which UTF-8 cannot carry; write it as JSON, which escapes it, or see toWellFormed().',
+      ),
+    );
+  });
+
   it.each([-1, 1.5, NaN, Infinity, 2 ** 53, '3000', null])('refuses a retry of %j', (retry) => {
     expect(() => encodeFrame({ retry: retry as number })).toThrow(
       refused(`retry must be a whole number of milliseconds of at least 0, not ${retry}.`),

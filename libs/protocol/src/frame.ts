@@ -10,7 +10,7 @@ export interface Frame {
   readonly id?: string;
   /** The event's name; absent means `message` to a client. CR, LF, NUL and lone surrogates are refused. */
   readonly event?: string;
-  /** The event's data; each line of it becomes a `data:` line of its own. */
+  /** The event's data; each line of it becomes a `data:` line of its own. A lone surrogate is refused: UTF-8 cannot carry it. */
   readonly data?: string;
   /** Milliseconds that the client waits before it reconnects; a whole number that is not negative. */
   readonly retry?: number;
@@ -39,7 +39,15 @@ export function encodeFrame(frame: Frame): string {
   }
   if (frame.id !== undefined) block += `id: ${safeField('id', frame.id)}\n`;
   if (frame.event !== undefined) block += `event: ${safeField('event', frame.event)}\n`;
-  if (frame.data !== undefined) block += lines('data', frame.data);
+  if (frame.data !== undefined) {
+    if (!frame.data.isWellFormed()) {
+      throw new SseChannelsError(
+        'INVALID_FRAME',
+        'The data has a lone surrogate, which UTF-8 cannot carry; write it as JSON, which escapes it, or see toWellFormed().',
+      );
+    }
+    block += lines('data', frame.data);
+  }
   return block + '\n';
 }
 
