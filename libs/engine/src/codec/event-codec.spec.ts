@@ -48,6 +48,10 @@ describe('EventCodec', () => {
     ['a function', () => 1, 'a value of type function has no JSON form'],
     ['a symbol', Symbol('s'), 'a value of type symbol has no JSON form'],
     ['what turns into nothing', { toJSON: () => undefined }, 'a value of type object has no JSON form'],
+    ['a toJSON that throws', { toJSON: throwing(new RangeError('not now')) }, 'not now'],
+    ['a proxy that throws', new Proxy({}, { get: throwing(new Error('no')) }), 'no'],
+    ['a toJSON that throws a text', { toJSON: throwing('never') }, 'never'],
+    ['a toJSON that throws what has no text', { toJSON: throwing(Object.create(null)) }, 'a value of type object'],
   ])('refuses %s', (_what, data, why) => {
     expect(() => encode(data)).toThrow(
       expect.objectContaining({
@@ -187,3 +191,9 @@ describe('unpackInstance', () => {
     );
   });
 });
+
+function throwing(thrown: unknown): () => never {
+  return () => {
+    throw thrown;
+  };
+}

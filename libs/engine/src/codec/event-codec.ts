@@ -114,7 +114,7 @@ function write(name: string, data: unknown, key: string | undefined): Draft {
   try {
     json = JSON.stringify(data);
   } catch (cause) {
-    throw notSerializable(name, cause instanceof Error ? cause.message : String(cause), cause);
+    throw notSerializable(name, reasonOf(cause), cause);
   }
   // undefined, a function or a symbol has no JSON.
   if (json === undefined) throw notSerializable(name, `${describe(data)} has no JSON form`);
@@ -137,8 +137,23 @@ function notSerializable(name: string, why: string, cause?: unknown): SseChannel
   );
 }
 
+/** What is thrown may be anything, an object without a text form as well. */
+function reasonOf(cause: unknown): string {
+  if (cause instanceof Error) return cause.message;
+  try {
+    return String(cause);
+  } catch {
+    return describe(cause);
+  }
+}
+
 function isPromiseLike(value: unknown): value is Promise<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+  try {
+    return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+  } catch {
+    // A getter that throws; it is met again, and told, when the value is written.
+    return false;
+  }
 }
 
 function describe(value: unknown): string {
