@@ -66,8 +66,13 @@ try {
     at: performance.now(),
   }));
   server.child.kill('SIGTERM');
+  const hangs = setTimeout(
+    () => server.child.kill('SIGKILL'),
+    options['window-ms'] + options['grace-ms'] + PATIENCE_MS,
+  );
   await Promise.all(streams.map(({ reader }) => reader.closed));
   const { how, at } = await exited;
+  clearTimeout(hangs);
   over.abort();
   await publisher;
 
@@ -79,11 +84,13 @@ try {
   const ends = streams.map(({ endedAt }) => endedAt - signalledAt);
   const retries = streams.map(({ retryMs }) => retryMs);
   const lastEverywhere = Math.min(...streams.map(({ tally }) => tally.last));
-  const after = acknowledged.filter((one) => one > acknowledgedBefore);
+  const late = acknowledged.filter((one) => one > acknowledgedBefore);
+  const lateEverywhere = late.filter((one) => one <= lastEverywhere).length;
   console.log(
     `${options.streams} streams on ${adapter}, ${acknowledgedBefore} events acknowledged before SIGTERM: ` +
-      `${owed + totals.lost} of them lost, ${totals.doubled} doubled, ${totals.reordered} reordered, ${untold} streams ended without $closing; ` +
-      `${after.length} acknowledged after it, ${after.filter((one) => one <= lastEverywhere).length} of these on every stream, ${refused} refused; ` +
+      `${owed + totals.lost} of them lost, ${totals.doubled} doubled, ${totals.reordered} reordered, ` +
+      `${untold} streams ended without $closing; ` +
+      `${late.length} acknowledged after it, ${lateEverywhere} of these on every stream, ${refused} refused; ` +
       `ends from ${milliseconds(quantile(ends, 0))} to ${milliseconds(quantile(ends, 1))}, ` +
       `retry from ${quantile(retries, 0)} to ${quantile(retries, 1)} ms (median ${quantile(retries, 0.5)}), ` +
       `exit after ${milliseconds(at - signalledAt)} by ${how[1] ?? how[0]}`,

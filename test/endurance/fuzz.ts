@@ -46,7 +46,8 @@ const refusals = [...refused]
   .map(([code, times]) => `${code} ${times}`);
 const seconds = ((Date.now() - beganAt) / 1_000).toFixed(0);
 console.log(
-  `${cases} cases in ${seconds} s: ${identical} identical in ${PARSERS.length} parsers, refused: ${refusals.join(', ') || 'none'}, wrong: ${wrong}`,
+  `${cases} cases in ${seconds} s: ${identical} identical in ${PARSERS.length} parsers, ` +
+    `refused: ${refusals.join(', ') || 'none'}, wrong: ${wrong}`,
 );
 process.exitCode = wrong === 0 ? 0 : 1;
 

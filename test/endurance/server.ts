@@ -48,6 +48,8 @@ export interface PaceOptions {
 
 export interface Usage {
   readonly rssBytes: number;
+  /** What JavaScript holds: its heap and the buffers outside of it. */
+  readonly heldBytes: number;
   readonly cpuMicros: number;
 }
 
@@ -184,7 +186,8 @@ export const methods = {
   usage(): Usage {
     for (let pass = 0; pass < 2; pass += 1) (globalThis as { gc?: () => void }).gc?.();
     const { user, system } = process.cpuUsage();
-    return { rssBytes: process.memoryUsage.rss(), cpuMicros: user + system };
+    const { rss, heapUsed, external } = process.memoryUsage();
+    return { rssBytes: rss, heldBytes: heapUsed + external, cpuMicros: user + system };
   },
 };
 

@@ -8,6 +8,7 @@ import { readOptions } from './command-line.js';
 import { mean, mebibytes, percent } from './figures.js';
 import { openReaders } from './readers.js';
 import { totalsOf } from './sequence-tally.js';
+import type { Usage } from './server.js';
 import { startServer } from './server-process.js';
 
 const given = readOptions({
@@ -37,6 +38,13 @@ const PATIENCE_MS = 60_000;
 /** Files that a process needs besides its connections. */
 const OTHER_FILES = 200;
 
+/** How much there was once the server was warm, and at the end. */
+interface Growth {
+  readonly before: number;
+  readonly after: number;
+  readonly growth: number;
+}
+
 checkOpenFiles();
 const topics = Array.from({ length: channels }, (_, index) => `soak-${index}`);
 const eventsEach = Math.max(1, Math.round((minutes * 60 * rate) / channels));
@@ -46,15 +54,17 @@ try {
   const readings = await openReaders(server.port, topics, connections, troubles);
   console.log(`soak: ${connections} connections, ${channels} channels, ${rate} events/s, ${minutes} minutes`);
   const beganAt = Date.now();
-  const samples: number[] = [];
+  const samples: Usage[] = [];
   let shownAt = beganAt;
   const sample = async (): Promise<void> => {
-    samples.push((await server.remote.call('usage')).rssBytes);
+    const usage = await server.remote.call('usage');
+    samples.push(usage);
     if (Date.now() - shownAt < PROGRESS_EVERY_MS) return;
     shownAt = Date.now();
     const { received, lost, doubled } = totalsOf(readings.map(({ tally }) => tally));
     console.log(
-      `  ${((shownAt - beganAt) / 60_000).toFixed(1)} min: ${received} deliveries, ${lost} lost, ${doubled} doubled, RSS ${mebibytes(samples.at(-1) ?? 0)}`,
+      `  ${minutesSince(beganAt)} min: ${received} deliveries, ${lost} lost, ${doubled} doubled, ` +
+        `RSS ${mebibytes(usage.rssBytes)}, held ${mebibytes(usage.heldBytes)}`,
     );
   };
   const sampler = setInterval(() => void sample(), Math.max(MIN_SAMPLE_MS, (minutes * 60_000) / SAMPLES));
@@ -77,21 +87,34 @@ try {
   await eventually(isEmpty, 'the hub is empty', PATIENCE_MS).catch(() => undefined);
   const left = await snapshot();
 
-  const warm = samples.slice(Math.floor(samples.length * WARM_SHARE));
-  const compared = Math.max(1, Math.floor(warm.length * COMPARED_SHARE));
-  const [before, after] = [mean(warm.slice(0, compared)), mean(warm.slice(-compared))];
-  const growth = after / before - 1;
+  const rss = compare(samples.map(({ rssBytes }) => rssBytes));
+  const held = compare(samples.map(({ heldBytes }) => heldBytes));
   console.log(
-    `${connections} connections, ${eventsEach * channels} events in ${((Date.now() - beganAt) / 60_000).toFixed(1)} min: ${totals.received} deliveries, ` +
-      `${totals.lost} lost, ${totals.doubled} doubled, ${totals.reordered} reordered, ${gaps} gaps, ${closed} closed; ` +
-      `RSS ${mebibytes(before)} warm, ${mebibytes(after)} at the end (${percent(growth)}), CPU ${(cpuMicros / 1e6).toFixed(0)} s; ` +
+    `${connections} connections, ${eventsEach * channels} events in ${minutesSince(beganAt)} min: ` +
+      `${totals.received} deliveries, ${totals.lost} lost, ${totals.doubled} doubled, ${totals.reordered} reordered, ` +
+      `${gaps} gaps, ${closed} closed; RSS ${told(rss)}, held ${told(held)}, CPU ${(cpuMicros / 1e6).toFixed(0)} s; ` +
       `after closing: ${left.connections} connections, ${left.feeds} feeds, ${left.subscriptions} subscriptions`,
   );
   const wrong = totals.lost + totals.doubled + totals.reordered + gaps + closed;
-  const grew = minutes >= TELLING_MINUTES && growth > MAX_GROWTH;
+  const grew = minutes >= TELLING_MINUTES && Math.max(rss.growth, held.growth) > MAX_GROWTH;
   process.exitCode = wrong === 0 && !grew && (await isEmpty()) ? 0 : 1;
 } finally {
   await server.remote.end();
+}
+
+function compare(samples: readonly number[]): Growth {
+  const warm = samples.slice(Math.floor(samples.length * WARM_SHARE));
+  const compared = Math.max(1, Math.floor(warm.length * COMPARED_SHARE));
+  const [before, after] = [mean(warm.slice(0, compared)), mean(warm.slice(-compared))];
+  return { before, after, growth: after / before - 1 };
+}
+
+function told({ before, after, growth }: Growth): string {
+  return `${mebibytes(before)} warm, ${mebibytes(after)} at the end (${percent(growth)})`;
+}
+
+function minutesSince(beganAt: number): string {
+  return ((Date.now() - beganAt) / 60_000).toFixed(1);
 }
 
 function checkOpenFiles(): void {

@@ -63,7 +63,8 @@ try {
       `RSS ${mebibytes(without.rssBytes)} without them, ${growth < 0 ? '-' : '+'}${mebibytes(Math.abs(growth))} with; ` +
       `another reader's latency p50 ${milliseconds(without.p50)}, p99 ${milliseconds(without.p99)} without them, ` +
       `p50 ${milliseconds(withThem.p50)}, p99 ${milliseconds(withThem.p99)} with; ` +
-      `it got ${tally.received} of ${2 * events} events, ${tally.lost(2 * events)} lost, ${tally.doubled} doubled; the hub is empty`,
+      `it got ${tally.received} of ${2 * events} events, ${tally.lost(2 * events)} lost, ${tally.doubled} doubled; ` +
+      `the hub is empty`,
   );
   process.exitCode = tally.lost(2 * events) + tally.doubled + tally.reordered === 0 ? 0 : 1;
 } finally {
