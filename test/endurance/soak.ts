@@ -24,8 +24,11 @@ const { connections, minutes, rate, channels } = given.short ? { ...given, conne
 
 /** So small that it is full when the server is warm. */
 const KEEP_EVENTS = 100;
-/** The part of the time in which a server becomes warm, and the parts at whose ends its memory is compared. */
-const WARM_SHARE = 0.3;
+/**
+ * The part of the time in which a server becomes warm, and the parts at whose ends its memory is compared. Its rings fill first: 1,024
+ * events of a topic, 100 seconds of the default rate, so that five minutes are the least that tells of a leak.
+ */
+const WARM_SHARE = 0.4;
 const COMPARED_SHARE = 0.15;
 /** The most that memory may grow in a run of at least so many minutes; a shorter one says too little. */
 const MAX_GROWTH = 0.1;
