@@ -70,7 +70,12 @@ describe('FrameRing', () => {
     ring.push(framed(201));
     const older = Array.from({ length: 100 }, (_, n) => framed(101 + n));
     expect(ring.prepend(older, offsetOf(100))).toBe(true);
-    expect([ring.start, ring.end, ring.floor, ring.placeAfter(offsetOf(150)).index]).toEqual([-100, 1, offsetOf(100), -50]);
+    expect([ring.start, ring.end, ring.floor, ring.placeAfter(offsetOf(150)).index]).toEqual([
+      -100,
+      1,
+      offsetOf(100),
+      -50,
+    ]);
     expect(ring.at(-100)).toBe(older[0]);
     const { end, offset, bytes } = ring.batch(-1, 1_000);
     expect([end, offset, bytes]).toEqual([1, offsetOf(201), Buffer.concat([framed(200).frame, framed(201).frame])]);

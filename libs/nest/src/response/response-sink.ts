@@ -88,7 +88,8 @@ export class ResponseSink implements Sink, WatchedPeer {
     const socket = this.#chunkSocket;
     // In a fan-out, not to touch the response is to leave out a miss of the processor's cache. A socket that is destroyed, or has
     // been ended, takes nothing and says so.
-    const more = socket !== null ? socket.write(chunkOf(bytes)) : !this.#response.destroyed && this.#response.write(bytes);
+    const more =
+      socket !== null ? socket.write(chunkOf(bytes)) : !this.#response.destroyed && this.#response.write(bytes);
     if (!more) this.#setDeadline();
     return more;
   }
