@@ -5,7 +5,6 @@ import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import {
-  DEFAULT_SETTINGS,
   defineChannel,
   EventBus,
   Hub,
@@ -13,7 +12,6 @@ import {
   SseChannelsModule,
   SseEvent,
   type HubSnapshot,
-  type SseChannelsModuleOptions,
 } from '@sse-channels/nest';
 import { IsInt, IsNumber, IsString } from 'class-validator';
 import { nowMicros } from '../../bench/mark.js';
@@ -106,7 +104,7 @@ async function start({
     imports: [
       SseChannelsModule.forRoot({
         ...(writeDeadlineMs === undefined ? {} : { writeDeadlineMs }),
-        ...(drain === undefined ? {} : drainOptions(drain)),
+        ...(drain === undefined ? {} : { drain }),
       }),
     ],
     controllers: [NumbersController],
@@ -129,14 +127,6 @@ async function start({
 }
 
 let publishOne: (topic: string, sequence: number, textBytes: number) => Promise<unknown>;
-
-/** The module's options for a drain, under the names that the version under test knows. */
-function drainOptions({ graceMs, windowMs }: DrainSettings): SseChannelsModuleOptions {
-  const options = 'drain' in DEFAULT_SETTINGS ? { drain: { graceMs, windowMs } } : { drainGraceMs: graceMs };
-  if (windowMs > 0 && !('drain' in options))
-    throw new Error('This version ends all streams at once; leave out --window-ms.');
-  return options;
-}
 
 function next(topic: string): number {
   const sequence = (published.get(topic) ?? 0) + 1;

@@ -9,6 +9,8 @@ export * from './bus/operators.js';
 export * from './channel/channel-registry.js';
 export * from './codec/event-codec.js';
 export * from './connection/connection.js';
+export * from './connection/connections.js';
+export * from './connection/grant.js';
 export * from './connection/item-source.js';
 export * from './connection/sink.js';
 export * from './connection/source.js';

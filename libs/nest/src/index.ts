@@ -1,10 +1,11 @@
 /** What a Nest application writes against. */
 export { LastEventId } from './route/last-event-id.decorator.js';
 export { SseChannel, type ChannelHandlerResult } from './route/sse-channel.decorator.js';
-export type { SseChannelOptions } from './route/sse-route.js';
+export type { Authorization, SseChannelOptions } from './route/sse-route.js';
 export type { TopicSelection } from './route/topic-selection.js';
 export { SseConnection } from './route/sse-connection.decorator.js';
 export { SseInterceptor } from './route/sse.interceptor.js';
+export { SseChannelsHealth, type HealthReport } from './health/sse-channels-health.js';
 export { SseStream, type SseStreamOptions } from './route/sse-stream.decorator.js';
 export {
   SseChannelsModule,
@@ -15,11 +16,14 @@ export {
   DEFAULT_SETTINGS,
   SSE_CHANNELS_BACKPLANE,
   SSE_CHANNELS_OBSERVER,
+  type DrainSettings,
+  type Limits,
   type SseChannelsModuleOptions,
   type SseChannelsSettings,
 } from './module/options.js';
 export {
   BusTopic,
+  Connections,
   EventBus,
   EventStream,
   heartbeat,
@@ -28,7 +32,10 @@ export {
   ofEvent,
   replayFrom,
   type Backplane,
+  type ConnectionInfo,
+  type ConnectionSelection,
   type Delivery,
+  type EndOptions,
   type DrainOptions,
   type EventRecord,
   type History,
@@ -49,6 +56,7 @@ export {
   formatOffset,
   Gap,
   Heartbeat,
+  LimitError,
   SseChannelsError,
   SseEvent,
   Topic,

@@ -15,6 +15,7 @@ export type SseChannelsErrorCode =
   | 'EVENT_NOT_SERIALIZABLE'
   | 'INVALID_CURSOR'
   | 'INVALID_HANDLER_RESULT'
+  | 'LIMIT_REACHED'
   | 'LOG_GAP'
   | 'CLOSED'
   | 'DRAINING';
@@ -50,5 +51,28 @@ export class EventValidationError extends SseChannelsError {
   ) {
     const list = issues.map(({ property, message }) => (property ? `${property}: ${message}` : message)).join('; ');
     super('EVENT_INVALID', `Event "${eventName}" is not valid, nothing was sent: ${list}`);
+  }
+}
+
+/** A limit of the module's option `limits` that is about connections. */
+export type ConnectionLimit = 'connections' | 'perPrincipal' | 'perAddress' | 'perTopic' | 'topicsPerConnection';
+
+const WHAT_IS_LIMITED: Readonly<Record<ConnectionLimit, string>> = {
+  connections: 'connections of this server',
+  perPrincipal: 'connections of one principal',
+  perAddress: 'connections of one address',
+  perTopic: 'connections to one topic',
+  topicsPerConnection: 'topics of one connection',
+};
+
+/** There are as many connections, or topics, as there may be; nobody is put out for one that comes later. */
+export class LimitError extends SseChannelsError {
+  override readonly name = 'LimitError';
+
+  constructor(
+    readonly limit: ConnectionLimit,
+    readonly most: number,
+  ) {
+    super('LIMIT_REACHED', `There are ${most} ${WHAT_IS_LIMITED[limit]}, the most that "limits.${limit}" allows.`);
   }
 }

@@ -35,7 +35,7 @@ function opened(prepare: (sink: RecordingSink, source: ScriptedSource) => void =
   const connection = new Connection(
     sink,
     source,
-    { id: 'c1', heartbeatMs: 15_000, retryMs: 3_000, endsAt: null },
+    { id: 'c1', heartbeatMs: 15_000, retryMs: 3_000 },
     {
       onEnd: (_connection, reason) => told.push(reason),
       onClose: () => told.push('closed'),

@@ -9,12 +9,42 @@ import {
   type ErrorData,
   type OpenData,
 } from '@sse-channels/protocol';
-import type { Sink, SinkListener } from './sink.js';
+import type { Grant, Review } from './grant.js';
+import type { PeerState, Sink, SinkListener } from './sink.js';
 import type { Source, Waker } from './source.js';
 
 /** The most that one write carries, about: enough that a write's own cost does not show, little enough to share. */
 const BATCH_BYTES = 65_536;
 const QUIET_HEARTBEAT = Buffer.from(':\n\n');
+const UNKNOWN_PEER: PeerState = { address: null, writtenBytes: 0, waitingBytes: 0 };
+
+/** Whom a connection counts for. */
+export interface Party {
+  readonly principal: string | null;
+  readonly address: string | null;
+}
+
+/** What is known of an open connection. */
+export interface ConnectionInfo {
+  /** Its id, the one that `$open` told the client. */
+  readonly id: string;
+  /** Who it serves, as the application names principals; null where nobody is known. */
+  readonly principal: string | null;
+  /** The peer's address; null where it is not known. */
+  readonly address: string | null;
+  /** The names of its topics; empty for a stream of one connection. */
+  readonly topics: readonly string[];
+  /** Milliseconds since it was opened. */
+  readonly ageMs: number;
+  /** Where the client stands that received everything that was written; null where it has no cursors. */
+  readonly cursor: Cursor | null;
+  /** Records that it was not given yet. */
+  readonly lagEvents: number;
+  /** Bytes that its socket has taken since the peer connected; 0 where the socket does not count, as with HTTP/2. */
+  readonly writtenBytes: number;
+  /** Bytes that were written and wait for the peer. */
+  readonly waitingBytes: number;
+}
 
 export interface ConnectionOptions {
   readonly id: string;
@@ -22,9 +52,14 @@ export interface ConnectionOptions {
   readonly heartbeatMs: number;
   /** What the client is told to wait before it reconnects, jittered already. */
   readonly retryMs: number;
-  /** When the connection ends as `expired`, in milliseconds since 1970; null for never. */
-  readonly endsAt: number | null;
+  /** What it may stay open by: when that runs out it ends as `expired`, when it is withdrawn as `revoked`. @default for ever */
+  readonly grant?: Grant;
+  /** Whom it counts for. @default nobody */
+  readonly party?: Party;
 }
+
+const NOBODY: Party = { principal: null, address: null };
+const FOR_EVER: Grant = { endsAt: null };
 
 /** What a connection tells its hub. */
 export interface ConnectionListener {
@@ -58,20 +93,52 @@ export class Connection implements SinkListener, Waker {
 
   readonly id: string;
   readonly heartbeatMs: number;
-  readonly #options: ConnectionOptions;
+  readonly party: Party;
+  readonly #retryMs: number;
   readonly #listener: ConnectionListener;
+  #grant: Grant;
+  /** When the grant is looked at next, by the clock that is never set; Infinity while it is being asked, or never is. */
+  #reviewAt = Infinity;
+  #openedAt = 0;
 
   constructor(sink: Sink, source: Source, options: ConnectionOptions, listener: ConnectionListener) {
     this.id = options.id;
     this.heartbeatMs = options.heartbeatMs;
     this.#sink = sink;
     this.#source = source;
-    this.#options = options;
+    this.#retryMs = options.retryMs;
+    this.party = options.party ?? NOBODY;
+    this.#grant = options.grant ?? FOR_EVER;
     this.#listener = listener;
+  }
+
+  /** The names of its topics. */
+  get topics(): string[] {
+    return this.#source.topics.map(({ topic }) => topic);
+  }
+
+  /** What is known of it now. */
+  describe(): ConnectionInfo {
+    const { address, writtenBytes, waitingBytes } = this.#sink.peerState ?? UNKNOWN_PEER;
+    return {
+      id: this.id,
+      principal: this.party.principal,
+      address: this.party.address ?? address,
+      topics: this.topics,
+      ageMs: Math.trunc(performance.now()) - this.#openedAt,
+      cursor: this.#source.cursor,
+      lagEvents: this.#source.lagEvents ?? 0,
+      writtenBytes,
+      waitingBytes,
+    };
   }
 
   /** Writes `$open` and begins. */
   open(): void {
+    this.#openedAt = Math.trunc(performance.now());
+    const { review } = this.#grant;
+    // Those that came together are not asked about together.
+    if (review != null) this.#reviewAt = this.#openedAt + review.everyMs * (1 - Math.random() / 2);
     const data: OpenData = {
       protocol: PROTOCOL_VERSION,
       connection: this.id,
@@ -82,7 +149,7 @@ export class Connection implements SinkListener, Waker {
     this.#write(
       Buffer.from(
         encodeFrame({
-          retry: this.#options.retryMs,
+          retry: this.#retryMs,
           ...(cursor === null ? {} : { id: cursor }),
           event: '$open',
           data: JSON.stringify(data),
@@ -139,10 +206,18 @@ export class Connection implements SinkListener, Waker {
     }
   }
 
-  /** Called by the hub's one timer: ends what has expired, writes a heartbeat where nothing else was written. */
+  /**
+   * Called by the hub's one timer: ends what has expired, asks whether the grant still holds, writes a heartbeat where nothing
+   * else was written. While it is being asked no heartbeat is written.
+   */
   tick(now: number): void {
     if (this.#ended) return;
-    if (this.#options.endsAt !== null && now >= this.#options.endsAt) return this.end('expired');
+    const { endsAt, review } = this.#grant;
+    if (endsAt !== null && now >= endsAt) return this.end('expired');
+    if (review != null) {
+      if (performance.now() >= this.#reviewAt) void this.#review(review);
+      if (this.#reviewAt === Infinity) return;
+    }
     if (!this.#writable || !this.#quiet) return;
     this.wake();
     if (this.#ended || !this.#writable || !this.#quiet) return;
@@ -170,6 +245,18 @@ export class Connection implements SinkListener, Waker {
     this.#sink.destroy();
   }
 
+  async #review(review: Review): Promise<void> {
+    this.#reviewAt = Infinity;
+    try {
+      const endsAt = await review.ask();
+      if (endsAt === false) return this.end('revoked');
+      this.#grant = { endsAt, review };
+      this.#reviewAt = performance.now() + review.everyMs;
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
   get #quiet(): boolean {
     return performance.now() - this.#lastWriteAt >= this.heartbeatMs;
   }
@@ -188,7 +275,7 @@ export class Connection implements SinkListener, Waker {
     if (this.#ended) return;
     const data: ClosingData = { reason, comeBack };
     const closing = encodeFrame({
-      ...(comeBack ? { retry: retryMs ?? this.#options.retryMs } : { id: FINAL_CURSOR }),
+      ...(comeBack ? { retry: retryMs ?? this.#retryMs } : { id: FINAL_CURSOR }),
       event: '$closing',
       data: JSON.stringify(data),
     });

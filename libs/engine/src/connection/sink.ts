@@ -10,6 +10,15 @@ export interface SinkListener {
   onStall(): void;
 }
 
+/** What a sink knows of its peer. */
+export interface PeerState {
+  readonly address: string | null;
+  /** Bytes that the peer's socket has taken. */
+  readonly writtenBytes: number;
+  /** Bytes that wait for the peer. */
+  readonly waitingBytes: number;
+}
+
 export interface Sink {
   /** Sets the one listener. A sink that closed before calls `onClose` at once. */
   listen(listener: SinkListener): void;
@@ -22,4 +31,6 @@ export interface Sink {
   end(): void;
   /** Closes at once. */
   destroy(): void;
+  /** What is known of the peer now. */
+  readonly peerState?: PeerState;
 }

@@ -20,6 +20,8 @@ export interface Source {
   readonly cursor: Cursor | null;
   /** Whether something is on its way that `next` cannot give yet. */
   readonly pending: boolean;
+  /** Records that are there and were not given yet, as far as they can be counted. */
+  readonly lagEvents?: number;
   /** Set when the source has ended; what it had before is still given. */
   readonly outcome: SourceOutcome | null;
   /** Begins; from now on the waker is woken when `next` may have more, or when `outcome` was set. */

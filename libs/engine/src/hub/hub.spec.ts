@@ -76,7 +76,7 @@ async function connect(
     id: `c${(connections += 1)}`,
     heartbeatMs: options.heartbeatMs ?? 15_000,
     retryMs: 3_000,
-    endsAt: options.endsAt ?? null,
+    grant: { endsAt: options.endsAt ?? null },
   });
   return { connection, sink };
 }
@@ -274,7 +274,7 @@ describe('Hub', () => {
             const joined = hub.join(requests, client.cursor);
             await jest.advanceTimersByTimeAsync(30);
             this.sink = new RecordingSink();
-            hub.connect(await joined, this.sink, { id: String(number), heartbeatMs: 500, retryMs: 1, endsAt: null });
+            hub.connect(await joined, this.sink, { id: String(number), heartbeatMs: 500, retryMs: 1 });
             this.receive = client.receive();
             this.taken = 0;
             this.take();
@@ -377,7 +377,6 @@ describe('Hub', () => {
         id: 'later',
         heartbeatMs: 15_000,
         retryMs: 1,
-        endsAt: null,
       });
       void publish(backplane, topic, 100);
       await turn();
@@ -1174,7 +1173,7 @@ describe('Hub', () => {
         code: 'DRAINING',
         message: 'This server is shutting down; connect again to reach another.',
       });
-      const options = { id: 'late', heartbeatMs: 1_000, retryMs: 1, endsAt: null };
+      const options = { id: 'late', heartbeatMs: 1_000, retryMs: 1 };
       expect(() => hub.connect(source, new RecordingSink(), options)).toThrow('shutting down');
       expect(hub.snapshot()).toEqual(nothing);
       await backplane.close();

@@ -1,8 +1,16 @@
 /** The hub: this node's connections and feeds, and the one turn in which what is new goes out to all of them. */
-import { SseChannelsError, type Cursor, type EndReason, type ErrorData, type Topic } from '@sse-channels/protocol';
+import {
+  LimitError,
+  SseChannelsError,
+  type Cursor,
+  type EndReason,
+  type ErrorData,
+  type Topic,
+} from '@sse-channels/protocol';
 import type { Backplane } from '../backplane/backplane.js';
 import type { ChannelRegistry } from '../channel/channel-registry.js';
 import { Connection, type ConnectionListener, type ConnectionOptions } from '../connection/connection.js';
+import { Connections } from '../connection/connections.js';
 import type { Sink } from '../connection/sink.js';
 import type { Source, Waker } from '../connection/source.js';
 import type { EventCodec } from '../codec/event-codec.js';
@@ -21,6 +29,10 @@ const WRITES_PER_TURN = 256;
 /** How many of them may be of one feed while others wait. */
 const WRITES_PER_FEED = 64;
 
+/** A drain ends some connections at a time, and takes no longer for each than this. */
+const END_STEP_MS = 20;
+const MAX_MS_PER_END = 5;
+
 /** What a hub is made of. */
 export interface HubParts {
   readonly backplane: Backplane;
@@ -31,7 +43,19 @@ export interface HubParts {
   readonly describeError: (error: unknown) => ErrorData;
   /** How long events are gathered before they go out, in milliseconds. @default 0, the end of the turn */
   readonly flushWindowMs?: number;
+  /** This node's connections. */
+  readonly connections?: Connections;
+  /** The most subscriptions of one topic, and topics of one connection; null is no limit. @default no limits */
+  readonly limits?: TopicLimits;
 }
+
+/** Limits that are about topics; null is no limit. */
+export interface TopicLimits {
+  readonly perTopic: number | null;
+  readonly topicsPerConnection: number | null;
+}
+
+const NO_LIMITS: TopicLimits = { perTopic: null, topicsPerConnection: null };
 
 /** One topic of a connection. */
 export interface TopicRequest {
@@ -51,6 +75,16 @@ export interface HubSnapshot {
 
 /** How a drain goes. */
 export interface DrainOptions {
+  /**
+   * How long streams stay as they are before the first is ended, in milliseconds: balancers that ask whether this server is ready
+   * hear that it is not. @default 0
+   */
+  readonly noticeMs?: number;
+  /**
+   * Over how long the ends are spread, in milliseconds, so that clients do not all come back at once; shorter where there are few.
+   * @default 0, all at once
+   */
+  readonly windowMs?: number;
   /** How long peers have to take what was written before they are cut. */
   readonly graceMs: number;
   /** What a client is told to wait before it reconnects; called for each. */
@@ -59,7 +93,7 @@ export interface DrainOptions {
 
 export class Hub {
   readonly #parts: HubParts;
-  readonly #connections = new Set<Connection>();
+  readonly #connections: Connections;
   /** Ended, but still sending what was written. */
   readonly #closing = new Set<Connection>();
   readonly #feeds = new Map<string, Feed>();
@@ -81,6 +115,7 @@ export class Hub {
 
   constructor(parts: HubParts) {
     this.#parts = parts;
+    this.#connections = parts.connections ?? new Connections();
     this.#connectionListener = {
       onEnd: (ended, reason, error) => this.#ended(ended, reason, error),
       onClose: (closed) => this.#closed(closed),
@@ -98,15 +133,22 @@ export class Hub {
     return this.#draining;
   }
 
+  /** @throws SseChannelsError `DRAINING` */
+  assertOpen(): void {
+    if (this.#draining)
+      throw new SseChannelsError('DRAINING', 'This server is shutting down; connect again to reach another.');
+  }
+
   /**
    * Joins topics at a client's cursor. All that can be refused is refused here, before a byte is sent.
    * @param lastEventId the cursor that the client brought; null for a new one
-   * @throws rejects with SseChannelsError `DRAINING`, `CHANNEL_CONFLICT`, or the backplane's error
+   * @throws rejects with SseChannelsError `DRAINING`, `CHANNEL_CONFLICT`, LimitError, or the backplane's error
    */
   async join(requests: readonly TopicRequest[], lastEventId: Cursor | null): Promise<Source> {
-    this.#assertOpen();
+    this.assertOpen();
     for (const { topic } of requests) this.#parts.channels.register(topic.channel);
     const distinct = requests.length === 1 ? requests : oncePerTopic(requests);
+    this.#assertRoom(distinct);
     const subscriptions = distinct.map(
       (request) => new Subscription(this.#joinFeed(request.topic), this.#filterOf(request)),
     );
@@ -115,7 +157,7 @@ export class Hub {
       await Promise.all(
         subscriptions.map((subscription, index) => subscription.open(lastEventId, distinct[index]?.start ?? 'latest')),
       );
-      this.#assertOpen();
+      this.assertOpen();
     } catch (error) {
       for (const subscription of subscriptions) subscription.close();
       throw error;
@@ -134,10 +176,10 @@ export class Hub {
    */
   connect(source: Source, sink: Sink, options: ConnectionOptions): Connection {
     if (this.#draining) source.close();
-    this.#assertOpen();
+    this.assertOpen();
     const connection = new Connection(sink, source, options, this.#connectionListener);
     this.#connections.add(connection);
-    this.#startTimer(options.heartbeatMs);
+    this.#startTimer(Math.min(options.heartbeatMs, options.grant?.review?.everyMs ?? Infinity));
     this.#parts.observer.connectionOpened?.(connection.id);
     connection.open();
     return connection;
@@ -148,21 +190,37 @@ export class Hub {
     return (this.#drain ??= this.#endAll(options));
   }
 
-  async #endAll({ graceMs, retryMs }: DrainOptions): Promise<void> {
+  async #endAll({ noticeMs = 0, windowMs = 0, graceMs, retryMs }: DrainOptions): Promise<void> {
     this.#draining = true;
-    // What was published in this turn goes out before the end is told.
-    clearImmediate(this.#flushing);
-    clearTimeout(this.#window);
-    this.#flush(Infinity);
-    for (const connection of this.#connections) connection.end('drained', { retryMs: retryMs() });
+    if (noticeMs > 0) await this.#unlessEmpty(noticeMs);
+    await this.#endSpread(windowMs, retryMs);
+    await this.#unlessEmpty(graceMs);
+    for (const connection of [...this.#connections, ...this.#closing]) connection.destroy();
+  }
+
+  /** Ends all connections, some at a time, in an order that has nothing to do with who came when. */
+  async #endSpread(windowMs: number, retryMs: () => number): Promise<void> {
+    const waiting = shuffled([...this.#connections]);
+    const spreadMs = Math.min(windowMs, waiting.length * MAX_MS_PER_END);
+    const count = waiting.length;
+    const begin = performance.now();
+    while (waiting.length > 0) {
+      const passed = spreadMs === 0 ? 1 : Math.min(1, (performance.now() - begin + END_STEP_MS) / spreadMs);
+      // What was published before goes out before the end is told: `drained` is an end after what is due.
+      for (const connection of waiting.splice(Math.max(0, Math.floor(count * (1 - passed))))) {
+        connection.end('drained', { retryMs: retryMs() });
+      }
+      if (waiting.length > 0) await this.#unlessEmpty(END_STEP_MS);
+    }
+  }
+
+  /** Waits for so long, or until the last connection is closed. */
+  async #unlessEmpty(ms: number): Promise<void> {
     if (this.#connections.size + this.#closing.size === 0) return;
     await new Promise<void>((resolve) => {
-      const cut = setTimeout(() => {
-        for (const connection of [...this.#connections, ...this.#closing]) connection.destroy();
-        resolve();
-      }, graceMs);
+      const late = setTimeout(resolve, ms);
       this.#drained = () => {
-        clearTimeout(cut);
+        clearTimeout(late);
         resolve();
       };
     });
@@ -174,9 +232,15 @@ export class Hub {
     return { connections: this.#connections.size, feeds: this.#feeds.size, subscriptions };
   }
 
-  #assertOpen(): void {
-    if (this.#draining)
-      throw new SseChannelsError('DRAINING', 'This server is shutting down; connect again to reach another.');
+  #assertRoom(requests: readonly TopicRequest[]): void {
+    const { perTopic, topicsPerConnection } = this.#parts.limits ?? NO_LIMITS;
+    if (topicsPerConnection !== null && requests.length > topicsPerConnection) {
+      throw new LimitError('topicsPerConnection', topicsPerConnection);
+    }
+    if (perTopic === null) return;
+    for (const { topic } of requests) {
+      if ((this.#feeds.get(topic.name)?.subscriptions ?? 0) >= perTopic) throw new LimitError('perTopic', perTopic);
+    }
   }
 
   #joinFeed(topic: Topic): Feed {
@@ -297,4 +361,13 @@ function oncePerTopic(requests: readonly TopicRequest[]): TopicRequest[] {
 
 function either(one: TopicRequest['filter'], other: TopicRequest['filter']): TopicRequest['filter'] {
   return one === undefined || other === undefined ? undefined : (event) => one(event) || other(event);
+}
+
+/** In an order by chance. */
+function shuffled<T>(items: T[]): T[] {
+  for (let last = items.length - 1; last > 0; last -= 1) {
+    const other = Math.floor(Math.random() * (last + 1));
+    [items[last], items[other]] = [items[other] as T, items[last] as T];
+  }
+  return items;
 }

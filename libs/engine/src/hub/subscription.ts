@@ -183,6 +183,10 @@ export class Subscription implements Source {
     this.feed.leave();
   }
 
+  get lagEvents(): number {
+    return Math.max(0, this.#lag.events) + (this.#newest?.length ?? 0);
+  }
+
   get #lag(): { readonly events: number; readonly bytes: number } {
     const { end, totalBytes } = this.feed.ring;
     return {

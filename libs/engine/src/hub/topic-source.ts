@@ -34,6 +34,10 @@ export class TopicSource implements Source, Waker {
     return this.#held || this.#subscriptions.some(({ pending }) => pending);
   }
 
+  get lagEvents(): number {
+    return this.#subscriptions.reduce((sum, { lagEvents }) => sum + lagEvents, 0);
+  }
+
   get outcome(): SourceOutcome | null {
     for (const { outcome } of this.#subscriptions) if (outcome !== null) return outcome;
     return null;

@@ -10,7 +10,7 @@ const pricesChannel = defineChannel('prices', { events: [PriceChanged] });
 
 const MAX_TIMER_MS = 2_147_483_647;
 const KNOWN =
-  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, drainGraceMs, flushWindowMs, maxBufferedBytes, unknownProperties, channels, backplane';
+  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane';
 const CHANNELS =
   'SseChannelsModule needs channels to be a list of channels; make them with defineChannel("orders/:orderId", { … }).';
 const BACKPLANE =
@@ -27,10 +27,15 @@ describe('the settings', () => {
       retryMs: 3_000,
       maxConnectionAgeMs: null,
       writeDeadlineMs: 60_000,
-      drainGraceMs: 1_000,
       flushWindowMs: 0,
       maxBufferedBytes: 1_048_576,
       unknownProperties: 'reject',
+      drain: { noticeMs: 0, windowMs: 5_000, graceMs: 1_000 },
+      limits: { connections: 50_000, perPrincipal: 100, perAddress: null, perTopic: null, topicsPerConnection: 100 },
+      principal: expect.any(Function),
+      reauthorizeMs: null,
+      allowedHosts: null,
+      allowedOrigins: null,
     });
   });
 
@@ -45,9 +50,9 @@ describe('the settings', () => {
     ['retryMs', 0, MAX_TIMER_MS],
     ['maxConnectionAgeMs', 1_000, Number.MAX_SAFE_INTEGER],
     ['writeDeadlineMs', 100, MAX_TIMER_MS],
-    ['drainGraceMs', 0, MAX_TIMER_MS],
     ['flushWindowMs', 0, 10_000],
     ['maxBufferedBytes', 1_024, Number.MAX_SAFE_INTEGER],
+    ['reauthorizeMs', 100, MAX_TIMER_MS],
   ])('hold %s to its range, both ends of it included', (name, min, max) => {
     expect(resolveSettings({ [name]: min })).toMatchObject({ [name]: min });
     expect(resolveSettings({ [name]: max })).toMatchObject({ [name]: max });
@@ -58,11 +63,65 @@ describe('the settings', () => {
     }
   });
 
-  it('take null for a connection without an end, and for nothing else', () => {
-    expect(resolveSettings({ maxConnectionAgeMs: null }).maxConnectionAgeMs).toBeNull();
+  it('take null for a connection without an end, for guards that are not asked again, and for nothing else', () => {
+    expect(resolveSettings({ maxConnectionAgeMs: null, reauthorizeMs: null })).toEqual(DEFAULT_SETTINGS);
     expect(() => resolveSettings({ heartbeatMs: null } as never)).toThrow(
       refused('SseChannelsModule needs heartbeatMs to be a whole number from 10 to 2147483647, not null.'),
     );
+  });
+
+  it('fill in what a group of options leaves out', () => {
+    const settings = resolveSettings({ drain: { windowMs: 0 }, limits: { perPrincipal: null, perTopic: 7 } });
+
+    expect(settings.drain).toEqual({ ...DEFAULT_SETTINGS.drain, windowMs: 0 });
+    expect(settings.limits).toEqual({ ...DEFAULT_SETTINGS.limits, perPrincipal: null, perTopic: 7 });
+  });
+
+  it.each<[SseChannelsModuleOptions, string]>([
+    [{ drain: { window: 1 } } as never, 'has no option "drain.window"; it knows noticeMs, windowMs, graceMs.'],
+    [{ drain: 5 } as never, 'needs drain to be an object of options, not 5.'],
+    [{ drain: { graceMs: null } } as never, 'needs drain.graceMs to be a whole number from 0 to 2147483647, not null.'],
+    [{ limits: { perTopic: 0 } }, 'needs limits.perTopic to be a whole number from 1 to 9007199254740991, not 0.'],
+  ])('refuse a wrong group of options (case %#)', (options, why) => {
+    expect(() => resolveSettings(options)).toThrow(refused(`SseChannelsModule ${why}`));
+  });
+
+  it.each([
+    ['api.example', ['api.example']],
+    ['API.example:8443', ['api.example:8443']],
+    ['[::1]:3000', ['[::1]:3000']],
+  ])('take the host %s', (host, hosts) => {
+    expect(resolveSettings({ allowedHosts: [host] }).allowedHosts).toEqual(hosts);
+  });
+
+  it.each(['https://api.example', 'api.example/x', 'user@api.example', '', 'a b', 7])('refuse the host %p', (host) => {
+    expect(() => resolveSettings({ allowedHosts: [host as string] })).toThrow(
+      refused(
+        `SseChannelsModule needs each of allowedHosts to be a host such as "api.example.com" or "localhost:3000", not ${JSON.stringify(host)}.`,
+      ),
+    );
+  });
+
+  it.each(['https://shop.example/', 'https://SHOP.example', 'shop.example', '*', 'https://shop.example:443'])(
+    'refuse the origin %p, which no browser sends',
+    (origin) => {
+      expect(() => resolveSettings({ allowedOrigins: [origin] })).toThrow(
+        refused(
+          `SseChannelsModule needs each of allowedOrigins to be an origin such as "https://shop.example.com", not ${JSON.stringify(origin)}.`,
+        ),
+      );
+    },
+  );
+
+  it.each([
+    [{ user: 'ada' }, 'ada'],
+    [{ user: { id: 7 } }, '7'],
+    [{ user: { sub: 'auth0|1' } }, 'auth0|1'],
+    [{ user: { name: 'ada' } }, null],
+    [{}, null],
+  ])('name the principal of %j', (request, principal) => {
+    expect(DEFAULT_SETTINGS.principal(request)).toBe(principal);
+    expect(resolveSettings({ principal: () => undefined }).principal(request)).toBeNull();
   });
 
   it.each(['heartbeatMS', 'heartbeat', 'constructor', 'toString', ''])('know no option "%s"', (name) => {

@@ -25,11 +25,30 @@ export interface SseChannelsModuleOptions {
    * @default 60_000
    */
   writeDeadlineMs?: number;
+  /** How the streams are ended when the application shuts down. */
+  drain?: Partial<DrainSettings>;
+  /** How many connections there may be; who comes later is refused with a status, nobody is put out. */
+  limits?: Partial<Limits>;
   /**
-   * How long peers have at shutdown to take what was already published, in milliseconds; then they are cut.
-   * @default 1_000
+   * Names whom a request is of, for limits and for `bus.connections`; null or undefined where nobody is known. Called after the
+   * guards, with the framework's request.
+   * @default `request.user`: itself where it is a string, else its `id` or `sub`
    */
-  drainGraceMs?: number;
+  principal?: (request: any) => string | null | undefined;
+  /**
+   * How often a route's guards are run again while its streams are open, in milliseconds; a stream that they refuse is ended as
+   * `revoked`. A route may set its own. Null: never.
+   * @default null
+   */
+  reauthorizeMs?: number | null;
+  /**
+   * The names that streams are served under: a request with another `Host` is answered 403. Against pages of strangers whose name
+   * is made to point at this server (DNS rebinding). Without a port a name holds for all ports. Null: any.
+   * @default null
+   */
+  allowedHosts?: readonly string[] | null;
+  /** The origins that may open streams; a request whose `Origin` is another is answered 403. Null: any. @default null */
+  allowedOrigins?: readonly string[] | null;
   /**
    * How long events are gathered before they go out, in milliseconds: fewer and larger writes for more latency. With 0 they go
    * out at the end of the turn of the event loop, and under load gather by themselves.
@@ -54,15 +73,68 @@ export interface SseChannelsModuleOptions {
   backplane?: Backplane;
 }
 
+/** How the streams are ended when the application shuts down. New ones are refused with 503 from its beginning. */
+export interface DrainSettings {
+  /**
+   * How long open streams stay as they are at first, in milliseconds, while `SseChannelsHealth` says that this server is not
+   * ready: balancers need a moment to hear of it.
+   * @default 0
+   */
+  noticeMs: number;
+  /**
+   * Over how long the ends are spread, in milliseconds, so that the clients do not reach the next server all at once; at most
+   * 5 ms for each connection. What clients are told to wait is spread as widely.
+   * @default 5_000
+   */
+  windowMs: number;
+  /** How long peers have after that to take what was already published, in milliseconds; then they are cut. @default 1_000 */
+  graceMs: number;
+}
+
+/** How many there may be; null is no limit. */
+export interface Limits {
+  /** Connections in all, on this node. Beyond: 503 with `Retry-After`. @default 50_000 */
+  connections: number | null;
+  /** Connections of one principal, on this node. Beyond: 429 with `Retry-After`. @default 100 */
+  perPrincipal: number | null;
+  /**
+   * Connections of one address, on this node. Beyond: 429 with `Retry-After`. Behind a proxy all have its address, unless the
+   * framework is told to trust it (`trust proxy`, `trustProxy`).
+   * @default null
+   */
+  perAddress: number | null;
+  /** Connections to one topic, on this node. Beyond: 429 with `Retry-After`. @default null */
+  perTopic: number | null;
+  /** Topics of one connection. Beyond: 400. @default 100 */
+  topicsPerConnection: number | null;
+}
+
 /** The options with every default filled in, but for those that are made anew for each application. */
-export type SseChannelsSettings = Required<Omit<SseChannelsModuleOptions, 'channels' | 'backplane'>>;
+export type SseChannelsSettings = Required<
+  Omit<SseChannelsModuleOptions, 'channels' | 'backplane' | 'drain' | 'limits' | 'principal'>
+> & {
+  readonly drain: Readonly<DrainSettings>;
+  readonly limits: Readonly<Limits>;
+  readonly principal: (request: unknown) => string | null;
+};
 
 export const DEFAULT_SETTINGS: SseChannelsSettings = Object.freeze({
   heartbeatMs: 15_000,
   retryMs: 3_000,
   maxConnectionAgeMs: null,
   writeDeadlineMs: 60_000,
-  drainGraceMs: 1_000,
+  drain: Object.freeze({ noticeMs: 0, windowMs: 5_000, graceMs: 1_000 }),
+  limits: Object.freeze({
+    connections: 50_000,
+    perPrincipal: 100,
+    perAddress: null,
+    perTopic: null,
+    topicsPerConnection: 100,
+  }),
+  principal: userOf,
+  reauthorizeMs: null,
+  allowedHosts: null,
+  allowedOrigins: null,
   flushWindowMs: 0,
   maxBufferedBytes: 1_048_576,
   unknownProperties: 'reject',
@@ -75,19 +147,33 @@ export const SSE_CHANNELS_BACKPLANE = Symbol.for('@sse-channels/backplane');
 /** The injection token of the observer. */
 export const SSE_CHANNELS_OBSERVER = Symbol.for('@sse-channels/observer');
 
-/** The range of each option that is a number. */
-const RANGES = {
+/** The range of each option that is a number; with `null` where there may be none. */
+type Range = readonly [min: number, max: number, none?: null];
+
+const RANGES: Readonly<Record<string, Range>> = {
   heartbeatMs: [10, MAX_TIMER_MS],
   retryMs: [0, MAX_TIMER_MS],
-  maxConnectionAgeMs: [1_000, Number.MAX_SAFE_INTEGER],
+  maxConnectionAgeMs: [1_000, Number.MAX_SAFE_INTEGER, null],
   writeDeadlineMs: [100, MAX_TIMER_MS],
-  drainGraceMs: [0, MAX_TIMER_MS],
   flushWindowMs: [0, 10_000],
   maxBufferedBytes: [1_024, Number.MAX_SAFE_INTEGER],
-} as const;
+  reauthorizeMs: [100, MAX_TIMER_MS, null],
+};
+/** The same of the options that are groups of numbers. */
+const GROUPS: Readonly<Record<'drain' | 'limits', Readonly<Record<string, Range>>>> = {
+  drain: { noticeMs: [0, MAX_TIMER_MS], windowMs: [0, MAX_TIMER_MS], graceMs: [0, MAX_TIMER_MS] },
+  limits: {
+    connections: [1, Number.MAX_SAFE_INTEGER, null],
+    perPrincipal: [1, Number.MAX_SAFE_INTEGER, null],
+    perAddress: [1, Number.MAX_SAFE_INTEGER, null],
+    perTopic: [1, Number.MAX_SAFE_INTEGER, null],
+    topicsPerConnection: [1, Number.MAX_SAFE_INTEGER, null],
+  },
+};
 
 const UNKNOWN_PROPERTIES = ['reject', 'strip', 'keep'];
-const OTHER_OPTIONS = ['unknownProperties', 'channels', 'backplane'];
+const OTHER_OPTIONS = ['allowedHosts', 'allowedOrigins', 'principal', 'unknownProperties', 'channels', 'backplane'];
+const ALL_OPTIONS = [...Object.keys(RANGES), ...Object.keys(GROUPS), ...OTHER_OPTIONS];
 /** The methods of a backplane. */
 const PORT = ['ready', 'append', 'read', 'tail', 'close'] as const;
 
@@ -99,32 +185,111 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
   if (typeof options !== 'object' || options === null) {
     throw refuse(`needs an object of options, not ${String(options)}; does the factory return one?`);
   }
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(RANGES, name) && !OTHER_OPTIONS.includes(name)) {
-      throw refuse(`has no option "${name}"; it knows ${[...Object.keys(RANGES), ...OTHER_OPTIONS].join(', ')}.`);
-    }
-  }
-  const { channels = [], backplane, ...rest } = options;
+  checkNames(options, ALL_OPTIONS, '');
+  const { channels = [], backplane, drain, limits, principal, ...rest } = options;
   checkChannels(channels, 'channels');
   if (backplane !== undefined && PORT.some((method) => typeof backplane?.[method] !== 'function')) {
     throw refuse(
       `needs backplane to have the methods ${PORT.join(', ')}; pass an instance of a backplane, or leave it out.`,
     );
   }
-  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
-  const settings = { ...DEFAULT_SETTINGS, ...given } as SseChannelsSettings;
-  for (const [name, [min, max]] of Object.entries(RANGES)) {
-    const value = settings[name as keyof typeof RANGES];
-    if (value === null && name === 'maxConnectionAgeMs') continue;
-    if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) continue;
-    throw refuse(`needs ${name} to be a whole number from ${min} to ${max}, not ${String(value)}.`);
+  if (principal !== undefined && typeof principal !== 'function') {
+    throw refuse('needs principal to be a function of the request, such as (request) => request.user?.id.');
   }
+  const settings = {
+    ...DEFAULT_SETTINGS,
+    ...given(rest),
+    ...(principal === undefined ? {} : { principal: (request: unknown) => principal(request) ?? null }),
+    drain: group('drain', drain),
+    limits: group('limits', limits),
+  } as SseChannelsSettings;
+  checkNumbers(settings as unknown as Readonly<Record<string, unknown>>, RANGES, '');
   if (!UNKNOWN_PROPERTIES.includes(settings.unknownProperties)) {
     throw refuse(
       `needs unknownProperties to be one of ${UNKNOWN_PROPERTIES.join(', ')}, not ${settings.unknownProperties as string}.`,
     );
   }
+  return {
+    ...settings,
+    allowedHosts: hostsOf(settings.allowedHosts),
+    allowedOrigins: originsOf(settings.allowedOrigins),
+  };
+}
+
+function group<Name extends keyof typeof GROUPS>(name: Name, options: unknown): SseChannelsSettings[Name] {
+  const { [name]: ranges } = GROUPS;
+  if (options === undefined) return DEFAULT_SETTINGS[name];
+  if (typeof options !== 'object' || options === null) {
+    throw refuse(`needs ${name} to be an object of options, not ${String(options)}.`);
+  }
+  checkNames(options, Object.keys(ranges), `${name}.`);
+  const settings = { ...DEFAULT_SETTINGS[name], ...given(options) };
+  checkNumbers(settings, ranges, `${name}.`);
   return settings;
+}
+
+/** Without what is undefined: that stands for the default. */
+function given(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function checkNames(options: object, known: readonly string[], prefix: string): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw refuse(`has no option "${prefix}${name}"; it knows ${known.join(', ')}.`);
+  }
+}
+
+function checkNumbers(
+  settings: Readonly<Record<string, unknown>>,
+  ranges: Readonly<Record<string, Range>>,
+  prefix: string,
+): void {
+  for (const [name, [min, max, none]] of Object.entries(ranges)) {
+    const value = settings[name];
+    if (value === null && none === null) continue;
+    if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) continue;
+    throw refuse(`needs ${prefix}${name} to be a whole number from ${min} to ${max}, not ${String(value)}.`);
+  }
+}
+
+/** Host names, with or without a port, in lower case as they are compared. */
+function hostsOf(hosts: unknown): readonly string[] | null {
+  return listOf(hosts, 'allowedHosts', 'a host such as "api.example.com" or "localhost:3000"', (host) => {
+    const url = `http://${host}/`;
+    return URL.canParse(url) && new URL(url).pathname === '/' && !/[/@?#]/.test(host) ? host.toLowerCase() : null;
+  });
+}
+
+/** Origins as browsers write them: https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin. */
+function originsOf(origins: unknown): readonly string[] | null {
+  return listOf(origins, 'allowedOrigins', 'an origin such as "https://shop.example.com"', (origin) =>
+    URL.canParse(origin) && new URL(origin).origin === origin ? origin : null,
+  );
+}
+
+function listOf(
+  values: unknown,
+  option: string,
+  what: string,
+  read: (value: string) => string | null,
+): readonly string[] | null {
+  if (values === null) return null;
+  if (!Array.isArray(values)) throw refuse(`needs ${option} to be a list or null, not ${String(values)}.`);
+  return values.map((value: unknown) => {
+    const entry = typeof value === 'string' ? read(value) : null;
+    if (entry === null) throw refuse(`needs each of ${option} to be ${what}, not ${JSON.stringify(value)}.`);
+    return entry;
+  });
+}
+
+/** What passport and most guards leave on the request. */
+function userOf(request: unknown): string | null {
+  const { user } = (request ?? {}) as { readonly user?: unknown };
+  if (typeof user === 'string') return user;
+  if (typeof user !== 'object' || user === null) return null;
+  const { id, sub } = user as { readonly id?: unknown; readonly sub?: unknown };
+  const name = id ?? sub;
+  return typeof name === 'string' || typeof name === 'number' ? String(name) : null;
 }
 
 /** @throws SseChannelsError `INVALID_OPTION` unless it is a list of channels */

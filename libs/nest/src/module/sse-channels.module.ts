@@ -11,6 +11,7 @@ import {
 import { DiscoveryModule } from '@nestjs/core';
 import {
   ChannelRegistry,
+  Connections,
   EventBus,
   EventCodec,
   Hub,
@@ -19,7 +20,8 @@ import {
   type Observer,
 } from '@sse-channels/engine';
 import type { Channel, ErrorData } from '@sse-channels/protocol';
-import { jitter } from '../route/sse.interceptor.js';
+import { SseChannelsHealth } from '../health/sse-channels-health.js';
+import { RouteGuards } from '../route/route-guards.js';
 import { SharedGzip } from '../response/shared-gzip.js';
 import { VanishedPeers } from '../response/vanished-peers.js';
 import { ClassEventValidator } from '../validation/class-event-validator.js';
@@ -81,21 +83,39 @@ export interface SseChannelsOptionsFactory {
         new EventCodec(new ClassEventValidator(unknownProperties)),
     },
     {
-      provide: EventBus,
-      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER],
-      useFactory: (backplane: Backplane, codec: EventCodec, channels: ChannelRegistry, observer: Observer) =>
-        new EventBus({ backplane, codec, channels, observer }),
+      provide: Connections,
+      inject: [SSE_CHANNELS_SETTINGS],
+      useFactory: ({ limits }: SseChannelsSettings) => new Connections(limits),
     },
     {
-      provide: Hub,
-      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER, SSE_CHANNELS_SETTINGS],
+      provide: EventBus,
+      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER, Connections],
       useFactory: (
         backplane: Backplane,
         codec: EventCodec,
         channels: ChannelRegistry,
         observer: Observer,
-        { flushWindowMs }: SseChannelsSettings,
-      ) => new Hub({ backplane, codec, channels, observer, describeError, flushWindowMs }),
+        connections: Connections,
+      ) => new EventBus({ backplane, codec, channels, observer, connections }),
+    },
+    {
+      provide: Hub,
+      inject: [
+        SSE_CHANNELS_BACKPLANE,
+        EventCodec,
+        ChannelRegistry,
+        SSE_CHANNELS_OBSERVER,
+        Connections,
+        SSE_CHANNELS_SETTINGS,
+      ],
+      useFactory: (
+        backplane: Backplane,
+        codec: EventCodec,
+        channels: ChannelRegistry,
+        observer: Observer,
+        connections: Connections,
+        { flushWindowMs, limits }: SseChannelsSettings,
+      ) => new Hub({ backplane, codec, channels, observer, connections, describeError, flushWindowMs, limits }),
     },
     {
       provide: VanishedPeers,
@@ -106,10 +126,15 @@ export interface SseChannelsOptionsFactory {
     { provide: SharedGzip, useFactory: () => new SharedGzip() },
     ShutdownHookCheck,
     RouteExplorer,
+    RouteGuards,
+    SseChannelsHealth,
   ],
   exports: [
     EventBus,
     Hub,
+    Connections,
+    RouteGuards,
+    SseChannelsHealth,
     EventCodec,
     ShutdownHookCheck,
     SharedGzip,
@@ -159,7 +184,10 @@ export class SseChannelsModule
 
   /** Streams hold the server open: they end before it is closed, after what `onModuleDestroy` hooks still published. */
   async beforeApplicationShutdown(): Promise<void> {
-    await this.hub.drain({ graceMs: this.settings.drainGraceMs, retryMs: () => jitter(this.settings.retryMs) });
+    const { drain, retryMs } = this.settings;
+    // From half of what they wait anyhow, spread as widely as the ends are.
+    const spreadMs = Math.max(retryMs, drain.windowMs);
+    await this.hub.drain({ ...drain, retryMs: () => Math.round(retryMs / 2 + Math.random() * spreadMs) });
   }
 
   async onApplicationShutdown(): Promise<void> {

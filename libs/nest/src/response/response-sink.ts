@@ -1,7 +1,7 @@
 /** A sink that is an HTTP response: Node's own, of HTTP/1 or HTTP/2, behind Express or Fastify. */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Sink, SinkListener } from '@sse-channels/engine';
+import type { PeerState, Sink, SinkListener } from '@sse-channels/engine';
 import { chunkOf, chunkSocketOf } from './chunked-writer.js';
 import { isGone, onGone } from './peer.js';
 import type { GzipStream } from './shared-gzip.js';
@@ -102,6 +102,18 @@ export class ResponseSink implements Sink, WatchedPeer {
 
   destroy(): void {
     this.#response.destroy();
+  }
+
+  get peerState(): PeerState {
+    const { writableLength, req } = this.#response;
+    const { remoteAddress, bytesWritten, writableLength: waiting } = req.socket;
+    // A socket of HTTP/2 is shared with other streams.
+    const own = req.httpVersionMajor === 1;
+    return {
+      address: remoteAddress ?? null,
+      writtenBytes: own ? bytesWritten : 0,
+      waitingBytes: own ? waiting : writableLength,
+    };
   }
 
   onVanished(): void {

@@ -3,6 +3,7 @@ import { applyDecorators, Get, SetMetadata, UseInterceptors } from '@nestjs/comm
 import { Channel, SseChannelsError, type EventType, type Topic } from '@sse-channels/protocol';
 import { SseInterceptor } from './sse.interceptor.js';
 import {
+  checkReauthorizeMs,
   HandlesResponse,
   SSE_ROUTE,
   type HandlerDecorator,
@@ -38,6 +39,7 @@ export function SseChannel<Pattern extends string, E extends EventType>(
     );
   }
   checkStart(options.start, channel.pattern);
+  checkReauthorizeMs(options.reauthorizeMs, `@SseChannel of "${channel.pattern}"`);
   const route: SseRoute = { kind: 'channel', channel, options };
   return applyDecorators(
     SetMetadata(SSE_ROUTE, route),

@@ -1,7 +1,7 @@
 /** What a decorated controller method is, kept as metadata: the interceptor and the explorer read it. */
 import { Res } from '@nestjs/common';
 import type { StartPosition } from '@sse-channels/engine';
-import type { Channel, EventType } from '@sse-channels/protocol';
+import { MAX_TIMER_MS, SseChannelsError, type Channel, type EventType, type Topic } from '@sse-channels/protocol';
 
 /** The metadata key of a route that is a stream. */
 export const SSE_ROUTE = Symbol.for('@sse-channels/route');
@@ -14,11 +14,26 @@ export interface SseChannelOptions {
    * @default 'latest'
    */
   readonly start?: StartPosition;
+  /**
+   * Asked for each topic that the handler returned, after the guards and the handler: whether the request may have it, and until
+   * when. False is answered 403. With `reauthorizeMs` it is asked again while the stream is open.
+   * @default everything that the handler returns
+   */
+  readonly authorize?: (request: any, topic: Topic<any, any>) => Authorization | Promise<Authorization>;
+  /** How often the guards, and `authorize`, are asked again while a stream is open; null for never. @default the module's */
+  readonly reauthorizeMs?: number | null;
 }
+
+/** What `authorize` answers: whether a request may have a topic, and until when. */
+export type Authorization = boolean | { readonly expiresAt: Date | number };
 
 export type SseRoute =
   | { readonly kind: 'channel'; readonly channel: Channel<any, any>; readonly options: SseChannelOptions }
-  | { readonly kind: 'stream'; readonly events: readonly EventType[] };
+  | {
+      readonly kind: 'stream';
+      readonly events: readonly EventType[];
+      readonly options: { readonly reauthorizeMs?: number | null };
+    };
 
 /**
  * Tells Nest that the method's response is written by us. A method that takes `@Res()` is such a method; the entry goes before
@@ -39,4 +54,14 @@ export type HandlerDecorator<Result> = <Handler extends (...args: any[]) => Resu
  */
 export class StreamResult {
   constructor(readonly stream: unknown) {}
+}
+
+/** @throws SseChannelsError `INVALID_OPTION` */
+export function checkReauthorizeMs(value: unknown, route: string): void {
+  if (value === undefined || value === null) return;
+  if (Number.isSafeInteger(value) && (value as number) >= 100 && (value as number) <= MAX_TIMER_MS) return;
+  throw new SseChannelsError(
+    'INVALID_OPTION',
+    `${route}: reauthorizeMs must be a whole number from 100 to ${MAX_TIMER_MS}, or null, not ${String(value)}.`,
+  );
 }

@@ -190,7 +190,11 @@ describe('a controller with @SseStream', () => {
     const { bound, reversed } = NotesController.prototype;
 
     expect([bound.name, reversed.name]).toEqual(['bound', 'reversed']);
-    expect(Reflect.getMetadata(SSE_ROUTE, reversed)).toEqual({ kind: 'stream', events: [NoteTaken, noteDropped] });
+    expect(Reflect.getMetadata(SSE_ROUTE, reversed)).toEqual({
+      kind: 'stream',
+      events: [NoteTaken, noteDropped],
+      options: {},
+    });
   });
 });
 

@@ -3,7 +3,14 @@ import { applyDecorators, Get, Post, SetMetadata, UseInterceptors } from '@nestj
 import type { StreamInput } from '@sse-channels/engine';
 import { eventNameOf, SseChannelsError, type EventType } from '@sse-channels/protocol';
 import { SseInterceptor } from './sse.interceptor.js';
-import { HandlesResponse, SSE_ROUTE, StreamResult, type HandlerDecorator, type SseRoute } from './sse-route.js';
+import {
+  checkReauthorizeMs,
+  HandlesResponse,
+  SSE_ROUTE,
+  StreamResult,
+  type HandlerDecorator,
+  type SseRoute,
+} from './sse-route.js';
 
 /** What `@SseStream` takes besides the path. */
 export interface SseStreamOptions<E extends EventType> {
@@ -11,6 +18,8 @@ export interface SseStreamOptions<E extends EventType> {
   readonly events: readonly E[];
   /** The HTTP method; a POST stream answers 200. @default 'GET' */
   readonly method?: 'GET' | 'POST';
+  /** How often the guards are run again while a stream is open, in milliseconds; null for never. @default the module's */
+  readonly reauthorizeMs?: number | null;
 }
 
 /**
@@ -33,7 +42,7 @@ export function SseStream<E extends EventType>(
   ...given: [string | string[], SseStreamOptions<E>] | [SseStreamOptions<E>]
 ): HandlerDecorator<StreamInput<E>> {
   const [path, options] = given.length === 2 ? given : (['', given[0]] as const);
-  const { events, method = 'GET' } = options ?? {};
+  const { events, method = 'GET', reauthorizeMs } = options ?? {};
   if (!Array.isArray(events) || events.length === 0) {
     throw new SseChannelsError(
       'INVALID_OPTION',
@@ -47,7 +56,12 @@ export function SseStream<E extends EventType>(
     );
   }
   for (const type of events) eventNameOf(type);
-  const route: SseRoute = { kind: 'stream', events };
+  checkReauthorizeMs(reauthorizeMs, '@SseStream');
+  const route: SseRoute = {
+    kind: 'stream',
+    events,
+    options: { ...(reauthorizeMs === undefined ? {} : { reauthorizeMs }) },
+  };
   const HttpMethod = method === 'GET' ? Get : Post;
   return applyDecorators(
     KeepResult,

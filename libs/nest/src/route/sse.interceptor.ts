@@ -1,18 +1,27 @@
 /** Turns what a handler returned into an open stream; everything that can be refused is refused here, with a status. */
 import {
-  BadRequestException,
+  ForbiddenException,
   HttpException,
   Inject,
   Injectable,
   NotAcceptableException,
-  ServiceUnavailableException,
   type CallHandler,
   type ExecutionContext,
   type NestInterceptor,
 } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { EventCodec, Hub, ItemSource, type Source, type StreamInput, type TopicRequest } from '@sse-channels/engine';
-import { FINAL_CURSOR, SseChannelsError, type EventType } from '@sse-channels/protocol';
+import {
+  Connections,
+  EventCodec,
+  Hub,
+  ItemSource,
+  type Grant,
+  type Party,
+  type Source,
+  type StreamInput,
+  type TopicRequest,
+} from '@sse-channels/engine';
+import { FINAL_CURSOR, type EventType, type Topic } from '@sse-channels/protocol';
 import Negotiator from 'negotiator';
 import type { IncomingMessage } from 'node:http';
 import { catchError, EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs';
@@ -22,6 +31,10 @@ import { ResponseSink } from '../response/response-sink.js';
 import { SharedGzip } from '../response/shared-gzip.js';
 import { VanishedPeers } from '../response/vanished-peers.js';
 import { Exchange } from './exchange.js';
+import { jitter } from './jitter.js';
+import { refusalOf } from './refusal.js';
+import { RouteGuards } from './route-guards.js';
+import { checkSender } from './sender-check.js';
 import { SSE_ROUTE, StreamResult, type SseRoute } from './sse-route.js';
 import { StreamRequest } from './stream-request.js';
 import { describe, invalidResult, selectionOf } from './topic-selection.js';
@@ -31,8 +44,7 @@ interface Plan {
   readonly source: Source;
   readonly heartbeatMs: number;
   readonly retryMs: number;
-  /** When the handler's grant runs out. */
-  readonly expiresAt: number | null;
+  readonly grant: Grant;
   /** Whether it is sent as gzip to a client that accepts it. */
   readonly compression: boolean;
 }
@@ -46,13 +58,15 @@ export class SseInterceptor implements NestInterceptor {
     private readonly hooks: ShutdownHookCheck,
     private readonly vanishedPeers: VanishedPeers,
     private readonly gzip: SharedGzip,
+    private readonly connections: Connections,
+    private readonly guards: RouteGuards,
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<void> {
     const exchange = new Exchange(context);
     const refuse = (error: unknown): never => {
-      throw refusal(error, exchange);
+      throw refusalOf(error, exchange, this.settings.retryMs);
     };
     try {
       return this.#answer(context, next, exchange).pipe(catchError(refuse));
@@ -63,7 +77,8 @@ export class SseInterceptor implements NestInterceptor {
 
   #answer(context: ExecutionContext, next: CallHandler, exchange: Exchange): Observable<void> {
     const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
-    if (this.hub.draining) throw this.#unavailable(exchange);
+    this.hub.assertOpen();
+    checkSender(exchange.request, this.settings);
     if (!acceptsEventStream(exchange.request)) {
       throw new NotAcceptableException('This is a stream of Server-Sent Events; accept text/event-stream.');
     }
@@ -76,47 +91,96 @@ export class SseInterceptor implements NestInterceptor {
       exchange.answerNoContent();
       return EMPTY;
     }
+    const party = this.#partyOf(context);
+    // Once more when it is opened: others may come meanwhile. Here it spares the handler's work.
+    this.connections.assertRoom(party);
     request.attach(context);
     return next.handle().pipe(
       take(1),
-      mergeMap((result: unknown) => this.#plan(context, route, result, request, exchange)),
-      map((plan) => this.#open(exchange, request, plan)),
+      mergeMap((result: unknown) => this.#plan(context, route, result, request)),
+      map((plan) => this.#open(exchange, request, plan, party)),
     );
   }
 
-  async #plan(
-    context: ExecutionContext,
-    route: SseRoute,
-    result: unknown,
-    request: StreamRequest,
-    exchange: Exchange,
-  ): Promise<Plan> {
+  #partyOf(context: ExecutionContext): Party {
+    const request = context.switchToHttp().getRequest<{ readonly ip?: string }>();
+    const { principal, limits } = this.settings;
+    return { principal: principal(request), address: limits.perAddress === null ? null : (request.ip ?? null) };
+  }
+
+  async #plan(context: ExecutionContext, route: SseRoute, result: unknown, request: StreamRequest): Promise<Plan> {
     const handler = `${context.getClass().name}.${context.getHandler().name}`;
-    if (route.kind === 'stream') return this.#planStream(handler, route.events, result);
-    const { channel } = route;
+    if (route.kind === 'stream') return this.#planStream(context, route, handler, result);
+    const { channel, options } = route;
     const selections = (Array.isArray(result) ? result : [result]).map((entry) => selectionOf(entry, channel, handler));
     if (selections.length === 0)
       throw invalidResult(`${handler} returned no topic; return at least one, or throw NotFoundException.`);
+    const expiries = selections.flatMap(({ expiresAt }) => (expiresAt === undefined ? [] : [Number(expiresAt)]));
+    const grant = await this.#grant(
+      context,
+      route,
+      selections.map(({ topic }) => topic),
+      expiries,
+    );
     const requests = selections.map(({ topic, start, filter }): TopicRequest => ({
       topic,
-      start: start ?? route.options.start,
+      start: start ?? options.start,
       filter,
     }));
-    const source = await this.hub.join(requests, request.lastEventId).catch((error: unknown) => {
-      if (error instanceof SseChannelsError && error.code === 'DRAINING') throw this.#unavailable(exchange);
-      throw error;
-    });
-    const expiries = selections.flatMap(({ expiresAt }) => (expiresAt === undefined ? [] : Number(expiresAt)));
     return {
-      source,
+      source: await this.hub.join(requests, request.lastEventId),
       heartbeatMs: channel.heartbeatMs ?? this.settings.heartbeatMs,
       retryMs: channel.retryMs ?? this.settings.retryMs,
-      expiresAt: expiries.length === 0 ? null : Math.min(...expiries),
+      grant,
       compression: channel.compression,
     };
   }
 
-  #planStream(handler: string, events: readonly EventType[], result: unknown): Plan {
+  /** What the connection may stay open by: its age, what the handler and `authorize` say, and the guards. */
+  async #grant(
+    context: ExecutionContext,
+    route: SseRoute,
+    topics: readonly Topic[],
+    expiries: readonly number[],
+  ): Promise<Grant> {
+    const { maxConnectionAgeMs } = this.settings;
+    const authorize = route.kind === 'channel' ? route.options.authorize : undefined;
+    const everyMs =
+      route.options.reauthorizeMs === undefined ? this.settings.reauthorizeMs : route.options.reauthorizeMs;
+    const fixed = [...expiries];
+    if (maxConnectionAgeMs !== null) fixed.push(Date.now() + maxConnectionAgeMs * (1 - Math.random() / 10));
+    const endsAt = async (): Promise<number | null> => {
+      const ends = [...fixed];
+      if (authorize !== undefined) {
+        const request = context.switchToHttp().getRequest<unknown>();
+        for (const topic of topics) {
+          const answer = await authorize(request, topic);
+          if (answer === false) throw new ForbiddenException();
+          if (answer !== true) ends.push(expiryOf(answer.expiresAt));
+        }
+      }
+      return ends.length === 0 ? null : Math.min(...ends);
+    };
+    const first = authorize === undefined && fixed.length === 0 ? null : await endsAt();
+    if (everyMs === null) return { endsAt: first };
+    const ask = async (): Promise<number | null | false> => {
+      try {
+        await this.guards.activate(context);
+        return await endsAt();
+      } catch (error) {
+        if (error instanceof HttpException && error.getStatus() < 500) return false;
+        throw error;
+      }
+    };
+    return { endsAt: first, review: { everyMs, ask } };
+  }
+
+  async #planStream(
+    context: ExecutionContext,
+    route: SseRoute & { readonly events: readonly EventType[] },
+    handler: string,
+    result: unknown,
+  ): Promise<Plan> {
     const stream: unknown = result instanceof StreamResult ? result.stream : result;
     const streams =
       isObservable(stream) ||
@@ -129,54 +193,44 @@ export class SseInterceptor implements NestInterceptor {
     return {
       source: new ItemSource(stream as StreamInput, {
         codec: this.codec,
-        events,
+        events: route.events,
         maxBufferedBytes: this.settings.maxBufferedBytes,
       }),
       heartbeatMs: this.settings.heartbeatMs,
       retryMs: this.settings.retryMs,
-      expiresAt: null,
+      grant: await this.#grant(context, route, [], []),
       compression: false,
     };
   }
 
-  #open(exchange: Exchange, request: StreamRequest, plan: Plan): void {
+  #open(exchange: Exchange, request: StreamRequest, plan: Plan, party: Party): void {
     // The peer may have left while guards, pipes or the handler were at work.
     if (exchange.gone) return plan.source.close();
-    // Or the drain began; once the head is sent, there is no status to say so with.
-    if (this.hub.draining) {
+    try {
+      // Or the drain began, or others came; once the head is sent, there is no status to say so with.
+      this.hub.assertOpen();
+      this.connections.assertRoom(party);
+    } catch (error) {
       plan.source.close();
-      throw this.#unavailable(exchange);
+      throw error;
     }
-    const { maxConnectionAgeMs, writeDeadlineMs } = this.settings;
-    const ends = [
-      ...(maxConnectionAgeMs === null ? [] : [Date.now() + maxConnectionAgeMs * (1 - Math.random() / 10)]),
-      ...(plan.expiresAt === null ? [] : [plan.expiresAt]),
-    ];
     this.hooks.check();
     const gzip = plan.compression && exchange.acceptsGzip ? this.gzip.stream() : undefined;
     const response = exchange.openStream(plan.compression ? gzip !== undefined : null);
-    this.hub.connect(plan.source, new ResponseSink(response, writeDeadlineMs, this.vanishedPeers, gzip), {
+    this.hub.connect(plan.source, new ResponseSink(response, this.settings.writeDeadlineMs, this.vanishedPeers, gzip), {
       id: request.id,
       heartbeatMs: plan.heartbeatMs,
       retryMs: jitter(plan.retryMs),
-      endsAt: ends.length === 0 ? null : Math.min(...ends),
+      grant: plan.grant,
+      party,
     });
-  }
-
-  #unavailable(exchange: Exchange): HttpException {
-    exchange.setHeader('Retry-After', String(Math.max(1, Math.ceil(jitter(this.settings.retryMs) / 1000))));
-    return new ServiceUnavailableException('This server is shutting down; connect again to reach another.');
   }
 }
 
-/** What an exception filter is given. The parameters that a handler makes its topic of are nearly always the request's. */
-function refusal(error: unknown, exchange: Exchange): unknown {
-  if (!exchange.response.headersSent) exchange.setHeader('X-Content-Type-Options', 'nosniff');
-  if (!(error instanceof SseChannelsError) || error.code !== 'INVALID_TOPIC_PARAMETER') return error;
-  // Not the error's own text: it may hold a name that came with the request.
-  return new BadRequestException('A parameter of this stream is missing, unknown, malformed or too large.', {
-    cause: error,
-  });
+function expiryOf(expiresAt: unknown): number {
+  const ms = Number(expiresAt);
+  if (Number.isFinite(ms)) return ms;
+  throw invalidResult(`authorize answered expiresAt ${describe(expiresAt)}; give a Date or milliseconds since 1970.`);
 }
 
 /** Whether a request is content with an event stream; what EventSource and most others send needs no parsing. */
@@ -184,9 +238,4 @@ function acceptsEventStream(request: IncomingMessage): boolean {
   const { accept } = request.headers;
   if (accept === undefined || accept === 'text/event-stream' || accept === '*/*') return true;
   return new Negotiator(request).mediaType(['text/event-stream']) !== undefined;
-}
-
-/** From half to one and a half times as long, so that clients do not come back together. */
-export function jitter(ms: number): number {
-  return Math.round(ms * (0.5 + Math.random()));
 }
