@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Controller, Module, Param, ServiceUnavailableException, Get, type CanActivate } from '@nestjs/common';
-import type { ExecutionContext, INestApplication } from '@nestjs/common';
+import {
+  Controller,
+  Get,
+  Module,
+  Param,
+  ServiceUnavailableException,
+  type CanActivate,
+  type ExecutionContext,
+  type INestApplication,
+} from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import {
   Connections,
@@ -175,7 +183,7 @@ describe.each(adapters)('the connections of a node, on $adapter', ({ adapter, ma
     it('together, however many come at once', async () => {
       await start({ limits: { perPrincipal: 5 } });
       const all = await Promise.all(Array.from({ length: 40 }, () => connect('/rooms/a', { 'x-user': 'ada' })));
-      const statuses = all.map(({ status }) => status).sort();
+      const statuses = all.map(({ status }) => status).sort((one, other) => one - other);
 
       expect(statuses).toEqual([...Array(5).fill(200), ...Array(35).fill(429)]);
       expect(running?.app.get(Hub).snapshot()).toEqual({ connections: 5, feeds: 1, subscriptions: 5 });

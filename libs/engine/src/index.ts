@@ -14,6 +14,7 @@ export * from './connection/grant.js';
 export * from './connection/item-source.js';
 export * from './connection/sink.js';
 export * from './connection/source.js';
+export * from './directory/connection-directory.js';
 export * from './hub/hub.js';
 export * from './hub/subscription.js';
 export * from './hub/topic-source.js';

@@ -32,6 +32,7 @@ export {
   ofEvent,
   replayFrom,
   type Backplane,
+  type ConnectionDirectory,
   type ConnectionInfo,
   type ConnectionSelection,
   type Delivery,

@@ -17,7 +17,7 @@ import type { Subscriber } from 'rxjs';
 import type { Backplane, Draft } from '../backplane/backplane.js';
 import type { ChannelRegistry } from '../channel/channel-registry.js';
 import { unpackInstance, type EventCodec } from '../codec/event-codec.js';
-import { Connections } from '../connection/connections.js';
+import { EMPTY_DIRECTORY, type ConnectionDirectory } from '../directory/connection-directory.js';
 import type { Observer } from '../observer/observer.js';
 import type { History } from './delivery.js';
 import { deliver, EventStream, type EventStreamSource } from './event-stream.js';
@@ -32,13 +32,13 @@ export interface EventBusParts {
   readonly channels: ChannelRegistry;
   readonly observer: Observer;
   /** This node's connections, where it has any. */
-  readonly connections?: Connections;
+  readonly connections?: ConnectionDirectory;
 }
 
 /** Publishes and listens, on every topic and from every node. */
 export class EventBus {
   /** The connections of this node: lists them, and ends some of them. */
-  readonly connections: Connections;
+  readonly connections: ConnectionDirectory;
   readonly #parts: EventBusParts;
   readonly #open = new Set<Subscriber<never>>();
   /** Topics with an event whose validator is still at work: what comes later waits behind it. */
@@ -46,7 +46,7 @@ export class EventBus {
 
   constructor(parts: EventBusParts) {
     this.#parts = parts;
-    this.connections = parts.connections ?? new Connections();
+    this.connections = parts.connections ?? EMPTY_DIRECTORY;
   }
 
   /**

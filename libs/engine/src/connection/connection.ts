@@ -9,6 +9,7 @@ import {
   type ErrorData,
   type OpenData,
 } from '@sse-channels/protocol';
+import type { ConnectionInfo } from '../directory/connection-directory.js';
 import type { Grant, Review } from './grant.js';
 import type { PeerState, Sink, SinkListener } from './sink.js';
 import type { Source, Waker } from './source.js';
@@ -22,28 +23,6 @@ const UNKNOWN_PEER: PeerState = { address: null, writtenBytes: 0, waitingBytes: 
 export interface Party {
   readonly principal: string | null;
   readonly address: string | null;
-}
-
-/** What is known of an open connection. */
-export interface ConnectionInfo {
-  /** Its id, the one that `$open` told the client. */
-  readonly id: string;
-  /** Who it serves, as the application names principals; null where nobody is known. */
-  readonly principal: string | null;
-  /** The peer's address; null where it is not known. */
-  readonly address: string | null;
-  /** The names of its topics; empty for a stream of one connection. */
-  readonly topics: readonly string[];
-  /** Milliseconds since it was opened. */
-  readonly ageMs: number;
-  /** Where the client stands that received everything that was written; null where it has no cursors. */
-  readonly cursor: Cursor | null;
-  /** Records that it was not given yet. */
-  readonly lagEvents: number;
-  /** Bytes that its socket has taken since the peer connected; 0 where the socket does not count, as with HTTP/2. */
-  readonly writtenBytes: number;
-  /** Bytes that were written and wait for the peer. */
-  readonly waitingBytes: number;
 }
 
 export interface ConnectionOptions {

@@ -1,26 +1,12 @@
 /** The connections of this node: who they are, how many there may be, and the way to end some of them. */
 import { LimitError, SseChannelsError } from '@sse-channels/protocol';
-import type { Connection, ConnectionInfo, Party } from './connection.js';
-
-/** Which connections are meant: those that match everything that is named. */
-export interface ConnectionSelection {
-  readonly id?: string;
-  readonly principal?: string;
-  /** A topic, or its name. */
-  readonly topic?: string | { readonly name: string };
-}
-
-/** How connections are ended by the application. */
-export interface EndOptions {
-  /**
-   * Whether the client is told to come back, and meets the guards again. When not, its next try with the cursor that it was
-   * given last is answered 204; who then comes without a cursor is for the guards to refuse.
-   * @default false
-   */
-  readonly comeBack?: boolean;
-  /** How long a client that comes back is told to wait, in milliseconds. @default as `$open` said */
-  readonly retryMs?: number;
-}
+import type {
+  ConnectionDirectory,
+  ConnectionInfo,
+  ConnectionSelection,
+  EndOptions,
+} from '../directory/connection-directory.js';
+import type { Connection, Party } from './connection.js';
 
 /** How many connections there may be; null is no limit. */
 export interface ConnectionLimits {
@@ -35,7 +21,7 @@ export interface ConnectionLimits {
 const NO_LIMITS: ConnectionLimits = { connections: null, perPrincipal: null, perAddress: null };
 
 /** One for each node: the hub opens and ends connections in it, the bus shows it to the application. */
-export class Connections {
+export class Connections implements ConnectionDirectory {
   readonly #limits: ConnectionLimits;
   readonly #open = new Set<Connection>();
   readonly #ofPrincipal = new Map<string, number>();
@@ -49,16 +35,10 @@ export class Connections {
     return this.#open.size;
   }
 
-  /** What is known of the connections that match; of all without a selection. */
   list(selection: ConnectionSelection = {}): ConnectionInfo[] {
     return this.#matching(selection).map((connection) => connection.describe());
   }
 
-  /**
-   * Ends the connections that match, as `revoked`: at once, nothing more of what was due is sent.
-   * @returns how many were ended
-   * @throws SseChannelsError `INVALID_OPTION` for a selection that names nothing
-   */
   end(selection: ConnectionSelection, { comeBack = false, retryMs }: EndOptions = {}): number {
     if (selection.id === undefined && selection.principal === undefined && selection.topic === undefined) {
       throw new SseChannelsError(

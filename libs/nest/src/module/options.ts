@@ -203,7 +203,7 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
     drain: group('drain', drain),
     limits: group('limits', limits),
   } as SseChannelsSettings;
-  checkNumbers(settings as unknown as Readonly<Record<string, unknown>>, RANGES, '');
+  checkNumbers(settings, RANGES, '');
   if (!UNKNOWN_PROPERTIES.includes(settings.unknownProperties)) {
     throw refuse(
       `needs unknownProperties to be one of ${UNKNOWN_PROPERTIES.join(', ')}, not ${settings.unknownProperties as string}.`,
@@ -220,7 +220,7 @@ function group<Name extends keyof typeof GROUPS>(name: Name, options: unknown): 
   const { [name]: ranges } = GROUPS;
   if (options === undefined) return DEFAULT_SETTINGS[name];
   if (typeof options !== 'object' || options === null) {
-    throw refuse(`needs ${name} to be an object of options, not ${String(options)}.`);
+    throw refuse(`needs ${name} to be an object of options, not ${JSON.stringify(options)}.`);
   }
   checkNames(options, Object.keys(ranges), `${name}.`);
   const settings = { ...DEFAULT_SETTINGS[name], ...given(options) };
@@ -274,7 +274,7 @@ function listOf(
   read: (value: string) => string | null,
 ): readonly string[] | null {
   if (values === null) return null;
-  if (!Array.isArray(values)) throw refuse(`needs ${option} to be a list or null, not ${String(values)}.`);
+  if (!Array.isArray(values)) throw refuse(`needs ${option} to be a list or null, not ${JSON.stringify(values)}.`);
   return values.map((value: unknown) => {
     const entry = typeof value === 'string' ? read(value) : null;
     if (entry === null) throw refuse(`needs each of ${option} to be ${what}, not ${JSON.stringify(value)}.`);

@@ -62,6 +62,6 @@ export function checkReauthorizeMs(value: unknown, route: string): void {
   if (Number.isSafeInteger(value) && (value as number) >= 100 && (value as number) <= MAX_TIMER_MS) return;
   throw new SseChannelsError(
     'INVALID_OPTION',
-    `${route}: reauthorizeMs must be a whole number from 100 to ${MAX_TIMER_MS}, or null, not ${String(value)}.`,
+    `${route}: reauthorizeMs must be a whole number from 100 to ${MAX_TIMER_MS}, or null, not ${JSON.stringify(value)}.`,
   );
 }

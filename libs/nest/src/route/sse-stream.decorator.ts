@@ -60,7 +60,7 @@ export function SseStream<E extends EventType>(
   const route: SseRoute = {
     kind: 'stream',
     events,
-    options: { ...(reauthorizeMs === undefined ? {} : { reauthorizeMs }) },
+    options: reauthorizeMs === undefined ? {} : { reauthorizeMs },
   };
   const HttpMethod = method === 'GET' ? Get : Post;
   return applyDecorators(
