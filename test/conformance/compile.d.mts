@@ -1,0 +1,3 @@
+/** What `compile.mjs` exports. */
+export const COMPILED: string;
+export function compile(): void;
