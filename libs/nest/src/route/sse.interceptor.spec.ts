@@ -90,10 +90,14 @@ class EnvelopeInterceptor implements NestInterceptor {
   }
 }
 
+/** What the filter was given. */
+const caught: Error[] = [];
+
 /** Answers every error in the application's own shape. */
 @Catch()
 class ProblemFilter implements ExceptionFilter {
   catch(error: Error, host: ArgumentsHost): void {
+    caught.push(error);
     const status = error instanceof HttpException ? error.getStatus() : error instanceof TeapotError ? 418 : 500;
     const response = host.switchToHttp().getResponse();
     response.header('content-type', 'application/problem+json');
@@ -177,6 +181,7 @@ describe.each([
 
   beforeEach(async () => {
     mapped.length = 0;
+    caught.length = 0;
     backplane = new FailingBackplane();
     const testing = await Test.createTestingModule({
       imports: [SseChannelsModule.forRoot({ backplane, retryMs: 10_000 })],
@@ -344,5 +349,14 @@ describe.each([
 
     expect([client.status, client.text, client.headers['cache-control']]).toEqual([204, '', 'no-store']);
     expect(refused[0]).toBe(401);
+  });
+
+  it('what is answered without a stream is no error: no filter hears of it', async () => {
+    await (await connect('gold/changes', { lastEventId: '$end' })).end();
+    await (await connect('gold/changes', { method: 'HEAD' })).end();
+    // By now a filter would have been called for those before.
+    await (await connect('listing')).end();
+
+    expect(caught).toEqual([]);
   });
 });

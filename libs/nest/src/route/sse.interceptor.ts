@@ -24,7 +24,7 @@ import {
 import { FINAL_CURSOR, type EventType, type Topic } from '@sse-channels/protocol';
 import Negotiator from 'negotiator';
 import type { IncomingMessage } from 'node:http';
-import { catchError, EMPTY, isObservable, map, mergeMap, take, type Observable } from 'rxjs';
+import { catchError, isObservable, map, mergeMap, of, take, type Observable } from 'rxjs';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
 import { ResponseSink } from '../response/response-sink.js';
@@ -38,6 +38,9 @@ import { checkSender } from './sender-check.js';
 import { SSE_ROUTE, StreamResult, type SseRoute } from './sse-route.js';
 import { StreamRequest } from './stream-request.js';
 import { describe, invalidResult, selectionOf } from './topic-selection.js';
+
+/** What was answered without a stream; Nest waits for one value, and takes an Observable without any for an error. */
+const ANSWERED: Observable<void> = of(undefined);
 
 /** A source and what the route and the handler say of its connection. */
 interface Plan {
@@ -84,12 +87,12 @@ export class SseInterceptor implements NestInterceptor {
     }
     if (exchange.request.method === 'HEAD') {
       exchange.openStream().end();
-      return EMPTY;
+      return ANSWERED;
     }
     const request = new StreamRequest(exchange);
     if (request.lastEventId === FINAL_CURSOR) {
       exchange.answerNoContent();
-      return EMPTY;
+      return ANSWERED;
     }
     const party = this.#partyOf(context);
     // Once more when it is opened: others may come meanwhile. Here it spares the handler's work.
