@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { TargetProcess } from './target.js';
 
@@ -10,8 +11,14 @@ const START_MS = 60_000;
 /** How long an end may take; then it is a hung process, and is killed. */
 const END_MS = 30_000;
 const LOOK_MS = 20;
+/** How much is kept of what it says, in characters and in lines. */
+const KEPT_OUTPUT = 4_000;
+const KEPT_COMPLAINTS = 20;
 
 export class AppProcess implements TargetProcess {
+  /** Lines that speak of an error, over all its lives. */
+  readonly complaints: string[] = [];
+
   #child: ChildProcess | undefined;
   #output = '';
 
@@ -34,7 +41,10 @@ export class AppProcess implements TargetProcess {
     const child = spawn('sh', ['-c', `exec ${this.command}`], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-4_000)));
+      stream.on('data', (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-KEPT_OUTPUT)));
+      createInterface(stream).on('line', (line) => {
+        if (/error/i.test(line) && this.complaints.length < KEPT_COMPLAINTS) this.complaints.push(line);
+      });
     }
     const deadline = Date.now() + START_MS;
     while (!(await this.#answers())) {

@@ -49,4 +49,8 @@ describe.each(ADAPTERS)('the own application on %s, a process', (adapter) => {
     },
     60_000,
   );
+
+  it('has spoken of no error meanwhile', () => {
+    expect(running.complaints()).toEqual([]);
+  });
 });

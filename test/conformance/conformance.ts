@@ -43,7 +43,7 @@ async function run(commandLine: CommandLine, words: readonly string[]): Promise<
   const replay = `npm run conformance -- ${replayed(words)}`;
   try {
     for (const start of starts) {
-      const { target, stop } = await start();
+      const { target, complaints, stop } = await start();
       try {
         console.log(`\n${target.name}; seed ${commandLine.seed}, ${commandLine.seeds} of them\n`);
         const found = await runSuite(
@@ -63,6 +63,8 @@ async function run(commandLine: CommandLine, words: readonly string[]): Promise<
           },
         );
         console.log(`\n${summary(found)}`);
+        if (complaints().length > 0)
+          console.log(`The application spoke of errors meanwhile:\n${complaints().join('\n')}`);
         outcomes.push(...found);
       } finally {
         await stop();
@@ -90,6 +92,7 @@ async function userTarget(app: AppOnCommandLine, begin: boolean): Promise<Runnin
       pid: () => pid ?? (begin ? started?.pid : started && process.pid) ?? null,
       ...(started === undefined ? {} : { process: started }),
     },
+    complaints: () => started?.complaints ?? [],
     stop: async () => started?.terminate(),
   };
 }

@@ -36,7 +36,7 @@ class Counted {
 const countsChannel = defineChannel('counts/:name', {
   events: [Counted],
   replay: { maxEvents: OWN_RETAINED_EVENTS, maxBytes: 8_388_608 },
-  heartbeatMs: 120,
+  heartbeatMs: 80,
   retryMs: 40,
 });
 
@@ -72,8 +72,18 @@ class CountsController {
 export const ADAPTERS = ['express', 'fastify'] as const;
 export type AdapterName = (typeof ADAPTERS)[number];
 
+/** How the application is made. */
+export interface OwnAppOptions {
+  /** @default a memory backplane */
+  readonly backplane?: Backplane | undefined;
+  /** Says nothing, whatever happens. @default false */
+  readonly silent?: boolean;
+}
+
 /** Makes the application; it does not listen yet. */
-export async function createOwnApp(adapter: AdapterName, backplane?: Backplane): Promise<INestApplication> {
+export async function createOwnApp(adapter: AdapterName, options: OwnAppOptions = {}): Promise<INestApplication> {
+  const { backplane, silent = false } = options;
+
   @Module({
     imports: [SseChannelsModule.forRoot(backplane === undefined ? {} : { backplane })],
     controllers: [CountsController],
@@ -82,7 +92,7 @@ export async function createOwnApp(adapter: AdapterName, backplane?: Backplane):
 
   const made = adapter === 'express' ? new ExpressAdapter() : new FastifyAdapter();
   return NestFactory.create(OwnModule, made as ExpressAdapter, {
-    logger: ['error', 'warn'],
+    logger: silent ? false : ['error', 'warn'],
     // Publishing keeps its connections; only streams are to be waited for.
     forceCloseConnections: true,
   });

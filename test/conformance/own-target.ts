@@ -7,9 +7,11 @@ import { AppProcess, freePort } from './app-process.js';
 import { createOwnApp, OWN_RETAINED_EVENTS, type AdapterName } from './own-app.js';
 import type { Target } from './target.js';
 
-/** What ends with the target. */
+/** A target that the suite has started. */
 export interface RunningTarget {
   readonly target: Target;
+  /** What its process said of errors, where it is one. */
+  readonly complaints: () => readonly string[];
   stop(): Promise<void>;
 }
 
@@ -24,6 +26,7 @@ export async function startOwnProcess(adapter: AdapterName, compiled: string): P
   await app.start();
   return {
     target: { ...targetAt(`own application on ${adapter}`, port), pid: () => app.pid, process: app },
+    complaints: () => app.complaints,
     stop: () => app.kill(),
   };
 }
@@ -40,7 +43,7 @@ export async function startOwnApp(adapter: AdapterName, fault: Fault = {}): Prom
   const port = await freePort();
   let app: INestApplication;
   const start = async (): Promise<void> => {
-    app = await createOwnApp(adapter, fault.backplane?.());
+    app = await createOwnApp(adapter, { backplane: fault.backplane?.(), silent: true });
     await app.init();
     const server = app.getHttpServer() as Server;
     fault.server?.(server);
@@ -57,6 +60,7 @@ export async function startOwnApp(adapter: AdapterName, fault: Fault = {}): Prom
       pid: () => process.pid,
       process: { start, kill, terminate: () => app.close() },
     },
+    complaints: () => [],
     stop: kill,
   };
 }

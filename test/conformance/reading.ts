@@ -98,18 +98,23 @@ export class Reading {
     this.look();
   }
 
-  /** Resolves to whether the condition came to hold within that time. */
+  /** Resolves to whether the condition came to hold within that time; rejects with what it throws. */
   until(condition: (reading: this) => boolean, withinMs: number): Promise<boolean> {
-    return new Promise((resolve) => {
-      const settle = (held: boolean): void => {
+    return new Promise((resolve, reject) => {
+      const settle = (held: boolean | Error): void => {
         clearTimeout(timer);
         this.#waiting.delete(check);
-        resolve(held);
+        if (held instanceof Error) reject(held);
+        else resolve(held);
       };
       const check = (): void => {
-        if (condition(this)) settle(true);
+        try {
+          if (condition(this)) settle(true);
+        } catch (error) {
+          settle(error as Error);
+        }
       };
-      const timer = setTimeout(() => settle(condition(this)), withinMs);
+      const timer = setTimeout(() => settle(false), withinMs);
       this.#waiting.add(check);
       check();
     });

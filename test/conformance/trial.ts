@@ -171,7 +171,8 @@ export class TrialTopic {
       ({ events, ended }) => events.length > 0 || ended,
       this.trial.session.deadlineMs,
     );
-    const first = reading.events[0]?.name;
+    const [block] = reading.seen;
+    const first = block?.kind === 'event' ? block.name : block?.kind;
     demand(opened && first === '$open', `the stream began with ${first ?? 'nothing'}, not with $open`);
     return reading;
   }
@@ -189,8 +190,13 @@ export class TrialTopic {
     return events.filter(({ name }) => name === this.trial.session.eventName);
   }
 
-  numberOf(event: SeenEvent): number {
-    return Number(this.trial.session.payloadOf(event.data).number);
+  /** @throws Broken where the event's data is no JSON */
+  numberOf({ data }: SeenEvent): number {
+    try {
+      return Number(this.trial.session.payloadOf(data).number);
+    } catch {
+      throw new Broken(`an event's data did not come as JSON: ${JSON.stringify(data.slice(0, 200))}`);
+    }
   }
 
   has(reading: Reading, number: number): boolean {
