@@ -37,8 +37,9 @@ export class AppProcess implements TargetProcess {
 
   async start(): Promise<void> {
     this.#output = '';
-    // With `exec` the shell becomes the program, so that signals and the process id are the program's.
-    const child = spawn('sh', ['-c', `exec ${this.command}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+    // With `exec`, after what is set for it, the shell becomes the program: signals and the process id are the program's.
+    const command = this.command.replace(/^(?:[A-Za-z_]\w*=\S*\s+)*/, '$&exec ');
+    const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-KEPT_OUTPUT)));

@@ -89,7 +89,8 @@ async function userTarget(app: AppOnCommandLine, begin: boolean): Promise<Runnin
       headers,
       retainedEvents: retained,
       log,
-      pid: () => pid ?? (begin ? started?.pid : started && process.pid) ?? null,
+      // Where it is not started it is only asked whether there will be one.
+      pid: () => pid ?? started?.pid ?? (begin || started === undefined ? null : 0),
       ...(started === undefined ? {} : { process: started }),
     },
     complaints: () => started?.complaints ?? [],
