@@ -71,10 +71,12 @@ describe('npm run conformance', () => {
     const main = join(COMPILED, 'test', 'conformance', 'conformance.js');
     const app = ['--stream', streamUrl, '--publish', publishUrl, '--body', body];
     const options = ['--seeds', '2', '--seed', '7', '--readers', 'raw'];
-    return run(process.execPath, [main, ...app, ...options, ...words]).then(
-      ({ stdout }) => ({ code: 0, stdout }),
-      ({ code, stdout }) => ({ code, stdout }),
-    );
+    try {
+      const { stdout } = await run(process.execPath, [main, ...app, ...options, ...words]);
+      return { code: 0, stdout };
+    } catch (error) {
+      return error as { code: number; stdout: string };
+    }
   };
 
   it('says what held and what was left out, and ends with 0', async () => {
