@@ -10,6 +10,9 @@ import type { VanishedPeers, WatchedPeer } from './vanished-peers.js';
 /** Where a response or a socket keeps its sink: the listeners are the same functions for all, or each would cost memory at rest. */
 const SINK = Symbol('sink');
 
+/** What a middleware that compresses makes of a response: writes go to its compressor, which holds back until it is told. */
+type Flushable = ServerResponse & { flush?(): void };
+
 /** What has a sink. */
 interface Tapped {
   [SINK]?: ResponseSink;
@@ -62,11 +65,12 @@ export class ResponseSink implements Sink, WatchedPeer {
   }
 
   listen(listener: SinkListener): void {
-    const response: ServerResponse & Tapped = this.#response;
+    const response: Flushable & Tapped = this.#response;
     if (isGone(response)) return listener.onClose();
     this.#listener = listener;
     response[SINK] = this;
-    response.on('drain', onDrain);
+    // The compressor's listeners are called on the compressor, which has no sink.
+    response.on('drain', response.flush === undefined ? onDrain : () => this.drained());
     response.on('error', onError);
     this.#chunkSocket = chunkSocketOf(response);
     const socket: (Socket & Tapped) | null = response.req.httpVersionMajor === 1 ? response.socket : null;
@@ -89,7 +93,7 @@ export class ResponseSink implements Sink, WatchedPeer {
     // In a fan-out, not to touch the response is to leave out a miss of the processor's cache. A socket that is destroyed, or has
     // been ended, takes nothing and says so.
     const more =
-      socket !== null ? socket.write(chunkOf(bytes)) : !this.#response.destroyed && this.#response.write(bytes);
+      socket !== null ? socket.write(chunkOf(bytes)) : !this.#response.destroyed && this.#writeThrough(bytes);
     if (!more) this.#setDeadline();
     return more;
   }
@@ -150,6 +154,14 @@ export class ResponseSink implements Sink, WatchedPeer {
     this.#chunkSocket = null;
     this.#vanishedPeers?.unwatch(this);
     listener.onClose();
+  }
+
+  /** Writes by the response, and through what a middleware put in its way. */
+  #writeThrough(bytes: Buffer): boolean {
+    const response: Flushable = this.#response;
+    const more = response.write(bytes);
+    response.flush?.();
+    return more;
   }
 
   /** Armed only while bytes are waiting. */
