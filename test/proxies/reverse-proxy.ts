@@ -64,7 +64,7 @@ export function startHaproxy(
 ): Promise<ReverseProxy> {
   return start(
     haproxy,
-    (directory) => ['-db', '-f', join(directory, 'proxy.conf')],
+    (directory) => ['-db', '-C', directory, '-f', join(directory, 'proxy.conf')],
     (port) => `
       defaults
         mode http
