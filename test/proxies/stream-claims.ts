@@ -146,8 +146,17 @@ export function claimStreamsPass(
  * @param start a way with a time-out for idle streams that is shorter than the 10 s heartbeat of an order's stream
  */
 export function claimHeartbeatsKeepIdleStreams(start: () => Promise<Way>): void {
+  let way: Way | undefined;
+
+  afterEach(async () => {
+    await way?.stop();
+    await way?.running.app.close();
+    way = undefined;
+  });
+
   it('is cut when idle, but not while heartbeats come, and loses nothing', async () => {
-    const { running, open, stop } = await start();
+    way = await start();
+    const { running, open } = way;
     const bus = running.app.get(EventBus);
     const beating = await (await open('/orders/quiet')).opened();
     const silent = await (await open('/orders/7/events')).opened();
@@ -161,8 +170,5 @@ export function claimHeartbeatsKeepIdleStreams(start: () => Promise<Way>): void 
 
     expect([silent.closing, ended, beating.ended]).toEqual([undefined, false, false]);
     expect([resumed.numbers, resumed.names]).toEqual([[1], ['$open', 'order.placed']]);
-    for (const reader of [beating, resumed]) reader.leave();
-    await stop();
-    await running.app.close();
   }, 20_000);
 }
