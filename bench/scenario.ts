@@ -40,7 +40,7 @@ function fanOut(options: {
   servers?: readonly string[];
   rounds?: number;
 }): Scenario {
-  const { name, connections, channels = 1, burst = 1, quickServers, servers = ALL_SERVERS, rounds = 5 } = options;
+  const { name, connections, channels = 1, burst = 1, quickServers, servers = ALL_SERVERS, rounds = 3 } = options;
   const what = burst === 1 ? 'one event at a time' : `bursts of ${burst} events`;
   const where =
     channels === 1
@@ -59,7 +59,7 @@ function fanOut(options: {
       const publish = { channels, events: burst, bytes: BYTES };
       await round.warm(publish, size === 'full' ? 1_000 : 200);
       await round.begin();
-      const until = Date.now() + (size === 'full' ? 3_000 : 500);
+      const until = Date.now() + (size === 'full' ? 2_000 : 500);
       do await round.deliver(publish);
       while (Date.now() < until);
       const spent = await round.end();
@@ -80,7 +80,7 @@ function paced(options: {
   servers?: Partial<Record<Size, readonly string[]>>;
   rounds?: number;
 }): Scenario {
-  const { name, connections, perSecond, forMs, figure, bytes = BYTES, stalled = 0, rounds = 3 } = options;
+  const { name, connections, perSecond, forMs, figure, bytes = BYTES, stalled = 0, rounds = 2 } = options;
   const figures = {
     cpu: micros,
     p50: 'latency, median, ms',
@@ -121,10 +121,13 @@ const idle: Scenario = {
   figure: 'resident memory per connection, KiB',
   better: 'less',
   connections: { full: 10_000, quick: 2_500 },
-  rounds: { full: 3, quick: 1 },
+  rounds: { full: 2, quick: 1 },
   fresh: true,
   heartbeatMs: (size) => (size === 'full' ? 15_000 : 2_000),
-  servers: { full: ALL_SERVERS, quick: [...OURS, 'nest-fastify'] },
+  servers: {
+    full: ALL_SERVERS.filter((name) => name !== 'trpc' && name !== 'naive'),
+    quick: [...OURS, 'nest-fastify'],
+  },
   async run(round, size) {
     // What the first connections cost is code and pools; what the others cost is theirs.
     const first = 500;
@@ -134,7 +137,8 @@ const idle: Scenario = {
     await round.open({ connections: others });
     const bytes = (await round.memory()).rssBytes - before;
     await round.begin({ delay: false });
-    await sleep(size === 'full' ? 30_000 : 2_000);
+    // One heartbeat of each, or a little more.
+    await sleep(size === 'full' ? 15_500 : 2_000);
     const spent = await round.end();
     return {
       value: bytes / 1024 / others,
@@ -151,7 +155,7 @@ const storm: Scenario = {
   figure: 'CPU of the server per reconnect, ms',
   better: 'less',
   connections: { full: 5_000, quick: 1_000 },
-  rounds: { full: 3, quick: 1 },
+  rounds: { full: 2, quick: 1 },
   fresh: true,
   servers: { full: ALL_SERVERS, quick: ['ours-fastify', 'nest-fastify', 'nchan'] },
   async run(round, size) {
@@ -177,9 +181,9 @@ const stalled: Scenario = {
   figure: 'growth of resident memory, MB',
   better: 'less',
   connections: { full: 20, quick: 20 },
-  rounds: { full: 3, quick: 1 },
+  rounds: { full: 2, quick: 1 },
   fresh: true,
-  servers: { full: WITHOUT_QUEUES.concat('hono'), quick: ['ours-fastify', 'nest-fastify'] },
+  servers: { full: WITHOUT_QUEUES, quick: ['ours-fastify', 'nest-fastify'] },
   async run(round) {
     const bytes = 16_000;
     await round.open({ connections: 20, stalled: 10 });
@@ -247,7 +251,14 @@ export const SCENARIOS: readonly Scenario[] = [
     quickServers: [],
     rounds: 3,
   }),
-  fanOut({ name: 'channels', connections: 10_000, channels: 1_000, quickServers: [], rounds: 3 }),
+  fanOut({
+    name: 'channels',
+    connections: 10_000,
+    channels: 1_000,
+    servers: [...OURS, ...NEST, 'better-sse', 'limit', 'nchan'],
+    quickServers: [],
+    rounds: 2,
+  }),
   paced({
     name: 'paced',
     connections: { full: 1_000, quick: 1_000 },
@@ -278,7 +289,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'unread',
     connections: { full: 100, quick: 100 },
     perSecond: { full: 400, quick: 400 },
-    forMs: { full: 8_000, quick: 2_000 },
+    forMs: { full: 5_000, quick: 2_000 },
     figure: 'p99',
     bytes: 4_000,
     stalled: 1,
@@ -289,7 +300,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'saturation',
     connections: { full: 10_000, quick: 2_000 },
     perSecond: { full: 100, quick: 500 },
-    forMs: { full: 10_000, quick: 2_000 },
+    forMs: { full: 5_000, quick: 2_000 },
     figure: 'rate',
     servers: { full: WITHOUT_QUEUES, quick: ['ours-fastify', 'nest-fastify'] },
   }),
