@@ -11,6 +11,7 @@ const PANEL_HEAD = 46;
 const NAMES: Readonly<Record<string, string>> = {
   'ours-fastify': 'SSE Channels, Fastify',
   'ours-express': 'SSE Channels, Express',
+  'ours-stream': '@SseStream, Fastify',
   'nest-fastify': 'Nest @Sse(), Fastify',
   'nest-express': 'Nest @Sse(), Express',
   'fastify-sse': '@fastify/sse',

@@ -25,6 +25,8 @@ const OURS = ['ours-fastify', 'ours-express'];
 const NEST = ['nest-fastify', 'nest-express'];
 const LIBRARIES = ['better-sse', 'fastify-sse', 'hono', 'trpc'];
 export const ALL_SERVERS = [...OURS, ...NEST, ...LIBRARIES, 'naive', 'limit', 'nchan'];
+/** Ours for a stream of one connection, which encodes for each. */
+export const STREAM = 'ours-stream';
 const WITHOUT_QUEUES = ALL_SERVERS.filter((name) => name !== 'trpc' && name !== 'hono');
 const BYTES = 200;
 
@@ -235,6 +237,7 @@ export const SCENARIOS: readonly Scenario[] = [
   fanOut({
     name: 'single',
     connections: 1_000,
+    servers: [...ALL_SERVERS, STREAM],
     quickServers: ['ours-fastify', 'ours-express', 'nest-fastify', 'limit', 'nchan'],
   }),
   fanOut({

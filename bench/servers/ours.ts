@@ -9,7 +9,7 @@ import { IsInt, IsString } from 'class-validator';
 import type { SseServer, StartOptions, Tick } from '../sse-server.js';
 
 @SseEvent('ticked')
-class Ticked {
+export class Ticked {
   @IsInt() sequence!: number;
   @IsString() mark!: string;
   @IsString() body!: string;
