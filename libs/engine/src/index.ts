@@ -15,6 +15,7 @@ export * from './connection/item-source.js';
 export * from './connection/sink.js';
 export * from './connection/source.js';
 export * from './directory/connection-directory.js';
+export * from './hub/cursor-seal.js';
 export * from './hub/hub.js';
 export * from './hub/subscription.js';
 export * from './hub/topic-source.js';

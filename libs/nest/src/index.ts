@@ -24,6 +24,7 @@ export {
 export {
   BusTopic,
   Connections,
+  CursorSeal,
   EventBus,
   EventStream,
   heartbeat,
@@ -35,6 +36,7 @@ export {
   type ConnectionDirectory,
   type ConnectionInfo,
   type ConnectionSelection,
+  type CursorSealOptions,
   type Delivery,
   type EndOptions,
   type DrainOptions,

@@ -15,6 +15,7 @@ import {
 import type { Backplane, EventRecord, Page, ReadStart } from '../backplane/backplane.js';
 import { ContinuousTail } from '../backplane/continuous-tail.js';
 import type { Waker } from '../connection/source.js';
+import type { CursorSeal } from './cursor-seal.js';
 import { FrameRing, type FramedRecord } from './frame-ring.js';
 import { NewestRecords } from './newest-records.js';
 
@@ -51,11 +52,16 @@ export class Feed {
   readonly #reads = new Map<string, Promise<Page>>();
   #ring: FrameRing | undefined;
   #subscriptions = 0;
+  /** The cursor that was printed last: at rest all who follow the feed ask for the same. */
+  #plain: Cursor = '';
+  #sealed: Cursor = '';
 
   constructor(
     readonly topic: Topic,
     backplane: Backplane,
     private readonly listener: FeedListener,
+    /** Signs its cursors, where that is the same for all who follow it. */
+    private readonly seal: CursorSeal | null,
   ) {
     this.opened = { topic: topic.name, resumed: false, gap: null };
     const { slowReaders, retention } = topic.channel;
@@ -93,7 +99,13 @@ export class Feed {
   }
 
   cursorAt(offset: Offset): Cursor {
-    return formatCursor(this.#backplane.epoch, offset);
+    const plain = formatCursor(this.#backplane.epoch, offset);
+    if (this.seal === null) return plain;
+    if (plain !== this.#plain) {
+      this.#sealed = this.seal.seal(plain, this.topic);
+      this.#plain = plain;
+    }
+    return this.#sealed;
   }
 
   get epoch(): string {

@@ -183,20 +183,20 @@ export class FrameRing {
  * Takes frames one by one, as one piece of around `maxBytes`; null when there is none. What comes before a record at which
  * taking fails is given first, or a client that comes back would never get past it.
  */
-export function gatherFrames(maxBytes: number, take: () => FramedRecord | null): Buffer | null {
+export function gatherFrames(maxBytes: number, take: () => Buffer | null): Buffer | null {
   const frames: Buffer[] = [];
   let bytes = 0;
   while (bytes < maxBytes) {
-    let framed;
+    let frame;
     try {
-      framed = take();
+      frame = take();
     } catch (error) {
       if (frames.length > 0) break;
       throw error;
     }
-    if (framed === null) break;
-    frames.push(framed.frame);
-    bytes += framed.frame.length;
+    if (frame === null) break;
+    frames.push(frame);
+    bytes += frame.length;
   }
   if (frames.length === 0) return null;
   return frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes);

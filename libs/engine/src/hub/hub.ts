@@ -15,8 +15,9 @@ import type { Sink } from '../connection/sink.js';
 import type { Source, Waker } from '../connection/source.js';
 import type { EventCodec } from '../codec/event-codec.js';
 import type { Observer } from '../observer/observer.js';
+import type { CursorSeal } from './cursor-seal.js';
 import { Feed, type FeedListener } from './feed.js';
-import { Subscription, type RecordFilter, type StartPosition } from './subscription.js';
+import { Subscription, type StartPosition, type SubscriptionView } from './subscription.js';
 import { TopicSource } from './topic-source.js';
 
 /** The timer that heartbeats and expiries share looks this often within the shortest heartbeat, and at least once a second. */
@@ -47,6 +48,8 @@ export interface HubParts {
   readonly connections?: Connections;
   /** The most subscriptions of one topic, and topics of one connection; null is no limit. @default no limits */
   readonly limits?: TopicLimits;
+  /** Signs cursors. @default they are not signed */
+  readonly seal?: CursorSeal;
 }
 
 /** Limits that are about topics; null is no limit. */
@@ -56,6 +59,15 @@ export interface TopicLimits {
 }
 
 const NO_LIMITS: TopicLimits = { perTopic: null, topicsPerConnection: null };
+
+/** Whose connection joins. */
+export interface JoinOptions {
+  /** Whom cursors are bound to, where they are bound to principals; null where nobody is known. @default null */
+  readonly principal?: string | null;
+}
+
+/** What is said in place of a cursor that was not signed here: no cursor at all. */
+const UNSEALED: Cursor = '';
 
 /** One topic of a connection. */
 export interface TopicRequest {
@@ -141,21 +153,26 @@ export class Hub {
 
   /**
    * Joins topics at a client's cursor. All that can be refused is refused here, before a byte is sent.
-   * @param lastEventId the cursor that the client brought; null for a new one
+   * @param lastEventId the cursor that the client brought, signed where cursors are; null for a new one
    * @throws rejects with SseChannelsError `DRAINING`, `CHANNEL_CONFLICT`, LimitError, or the backplane's error
    */
-  async join(requests: readonly TopicRequest[], lastEventId: Cursor | null): Promise<Source> {
+  async join(
+    requests: readonly TopicRequest[],
+    lastEventId: Cursor | null,
+    { principal = null }: JoinOptions = {},
+  ): Promise<Source> {
     this.assertOpen();
     for (const { topic } of requests) this.#parts.channels.register(topic.channel);
     const distinct = requests.length === 1 ? requests : oncePerTopic(requests);
     this.#assertRoom(distinct);
+    const cursor = lastEventId === null ? null : this.#unseal(lastEventId, distinct, principal);
     const subscriptions = distinct.map(
-      (request) => new Subscription(this.#joinFeed(request.topic), this.#filterOf(request)),
+      (request) => new Subscription(this.#joinFeed(request.topic), this.#viewOf(request, principal)),
     );
     try {
       await Promise.all(subscriptions.map(({ feed }) => feed.ready));
       await Promise.all(
-        subscriptions.map((subscription, index) => subscription.open(lastEventId, distinct[index]?.start ?? 'latest')),
+        subscriptions.map((subscription, index) => subscription.open(cursor, distinct[index]?.start ?? 'latest')),
       );
       this.assertOpen();
     } catch (error) {
@@ -246,7 +263,8 @@ export class Hub {
   #joinFeed(topic: Topic): Feed {
     let feed = this.#feeds.get(topic.name);
     if (feed === undefined) {
-      feed = new Feed(topic, this.#parts.backplane, this.#feedListener);
+      const { seal } = this.#parts;
+      feed = new Feed(topic, this.#parts.backplane, this.#feedListener, seal?.bindTo === 'topic' ? seal : null);
       this.#feeds.set(topic.name, feed);
     }
     feed.join();
@@ -260,12 +278,27 @@ export class Hub {
     feed.end();
   }
 
-  #filterOf({ topic, filter }: TopicRequest): RecordFilter | null {
-    if (filter === undefined) return null;
-    const { codec } = this.#parts;
-    return (record) => {
-      const type = topic.channel.eventNamed(record.name);
-      return type !== undefined && filter(codec.decode(type, record));
+  /** The server's cursor in what a client brought, which fits when it was signed for any topic of the stream. */
+  #unseal(lastEventId: Cursor, requests: readonly TopicRequest[], principal: string | null): Cursor {
+    const { seal } = this.#parts;
+    if (seal === undefined) return lastEventId;
+    const topics = requests.map(({ topic }) => topic);
+    return seal.open(lastEventId, topics, principal) ?? UNSEALED;
+  }
+
+  #viewOf({ topic, filter }: TopicRequest, principal: string | null): SubscriptionView | null {
+    const { codec, seal } = this.#parts;
+    const personal = seal?.bindTo === 'principal';
+    if (filter === undefined && !personal) return null;
+    return {
+      filter:
+        filter === undefined
+          ? null
+          : (record) => {
+              const type = topic.channel.eventNamed(record.name);
+              return type !== undefined && filter(codec.decode(type, record));
+            },
+      seal: personal ? (cursor) => seal.seal(cursor, topic, principal) : null,
     };
   }
 

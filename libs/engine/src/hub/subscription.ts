@@ -20,6 +20,17 @@ export type StartPosition = 'latest' | 'earliest' | { readonly last: number };
 /** Whether a record is for this connection; what it throws ends the connection. */
 export type RecordFilter = (record: EventRecord) => boolean;
 
+/** Where one connection sees a topic differently from all others, who share what they are given. */
+export interface SubscriptionView {
+  /** Lets some records through; null: all. */
+  readonly filter: RecordFilter | null;
+  /** Makes cursors its own; null: they are the same for all. */
+  readonly seal: ((cursor: Cursor) => Cursor) | null;
+}
+
+const ID = 'id: ';
+const LF = 10;
+
 export class Subscription implements Source {
   // What a delivery touches comes first: fields lie in the order in which they are declared.
   readonly feed: Feed;
@@ -34,7 +45,7 @@ export class Subscription implements Source {
   #inRing = false;
   /** The ring may begin with what the log showed already. */
   #joining = false;
-  readonly #filter: RecordFilter | null;
+  readonly #view: SubscriptionView | null;
   #gap: FramedRecord | undefined;
   /** What a slow reader is given of the records that it missed. */
   #newest: readonly NewestRecord[] | undefined;
@@ -54,10 +65,13 @@ export class Subscription implements Source {
   #loading = false;
   #closed = false;
 
-  /** @param feed joined; left with `close()` */
-  constructor(feed: Feed, filter: RecordFilter | null) {
+  /**
+   * @param feed joined; left with `close()`
+   * @param view null where it sees the topic as all do
+   */
+  constructor(feed: Feed, view: SubscriptionView | null) {
     this.feed = feed;
-    this.#filter = filter;
+    this.#view = view;
     this.#opened = feed.opened;
   }
 
@@ -94,7 +108,19 @@ export class Subscription implements Source {
 
   get cursor(): Cursor {
     this.settle();
-    return this.feed.cursorAt(this.offset);
+    return this.cursorAt(this.offset);
+  }
+
+  /** The cursor of an offset, as this connection is told it. */
+  cursorAt(offset: Offset): Cursor {
+    const cursor = this.feed.cursorAt(offset);
+    return this.#view?.seal?.(cursor) ?? cursor;
+  }
+
+  /** A record's frame, as this connection is given it. */
+  frameOf({ frame }: FramedRecord): Buffer {
+    const seal = this.#view?.seal;
+    return seal == null ? frame : reidentify(frame, seal);
   }
 
   /** Whether it waits for the log. */
@@ -117,7 +143,7 @@ export class Subscription implements Source {
     if (this.outcome !== null) return null;
     const { ring } = this.feed;
     const apart = !this.#inRing || this.#index < ring.start || this.#gap !== undefined || this.#newest !== undefined;
-    if (apart || this.#filter !== null) return gatherFrames(maxBytes, () => this.#take());
+    if (apart || this.#view !== null) return gatherFrames(maxBytes, () => this.#take());
     if (this.#joining) this.#passGiven();
     if (this.#index === ring.end) return null;
     const { end, offset, bytes } = ring.batch(this.#index, maxBytes);
@@ -135,7 +161,7 @@ export class Subscription implements Source {
     for (;;) {
       const next = this.#following();
       if (next === null || next.record === null) return next;
-      if (this.#filter === null || this.#filter(next.record)) return next;
+      if (this.#view?.filter == null || this.#view.filter(next.record)) return next;
       this.advance(next);
     }
   }
@@ -233,10 +259,11 @@ export class Subscription implements Source {
     this.#framed = undefined;
   }
 
-  #take(): FramedRecord | null {
+  #take(): Buffer | null {
     const framed = this.peek();
-    if (framed !== null) this.advance(framed);
-    return framed;
+    if (framed === null) return null;
+    this.advance(framed);
+    return this.frameOf(framed);
   }
 
   #following(): FramedRecord | null {
@@ -317,4 +344,11 @@ export class Subscription implements Source {
       this.#loading = false;
     }
   }
+}
+
+/** Changes a frame's `id:`, its first line; the rest is copied as it is. */
+function reidentify(frame: Buffer, change: (cursor: Cursor) => Cursor): Buffer {
+  const end = frame.indexOf(LF);
+  const id = change(frame.toString('latin1', ID.length, end));
+  return Buffer.concat([Buffer.from(ID + id), frame.subarray(end)]);
 }

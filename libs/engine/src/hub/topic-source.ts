@@ -27,7 +27,7 @@ export class TopicSource implements Source, Waker {
       for (const subscription of this.#subscriptions) subscription.settle();
       this.#told = laterOffset(this.#told, this.#vouched());
     }
-    return first.feed.cursorAt(this.#told);
+    return first.cursorAt(this.#told);
   }
 
   get pending(): boolean {
@@ -68,7 +68,7 @@ export class TopicSource implements Source, Waker {
       }
       subscription.advance(framed);
       this.#told = framed.offset;
-      return framed;
+      return subscription.frameOf(framed);
     });
   }
 

@@ -8,9 +8,10 @@ class PriceChanged {}
 
 const pricesChannel = defineChannel('prices', { events: [PriceChanged] });
 
+const SECRET = 'x'.repeat(32);
 const MAX_TIMER_MS = 2_147_483_647;
 const KNOWN =
-  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane';
+  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane, cursor';
 const CHANNELS =
   'SseChannelsModule needs channels to be a list of channels; make them with defineChannel("orders/:orderId", { … }).';
 const BACKPLANE =
@@ -39,8 +40,13 @@ describe('the settings', () => {
     });
   });
 
-  it('take what is given, and leave out what is made anew for each application', () => {
-    const options = { retryMs: 0, channels: [pricesChannel], backplane: new MemoryBackplane() };
+  it('take what is given, and leave out secrets and what is made anew for each application', () => {
+    const options = {
+      retryMs: 0,
+      channels: [pricesChannel],
+      backplane: new MemoryBackplane(),
+      cursor: { secret: 'x'.repeat(32) },
+    };
 
     expect(resolveSettings(options)).toEqual({ ...DEFAULT_SETTINGS, retryMs: 0 });
   });
@@ -144,6 +150,38 @@ describe('the settings', () => {
     ['backplane', null, BACKPLANE],
   ])('refuse a wrong %s (case %#)', (name, value, message) => {
     expect(() => resolveSettings({ [name]: value })).toThrow(refused(message));
+  });
+
+  it.each<[string, unknown]>([
+    ['a secret', { secret: SECRET }],
+    ['one of 32 bytes that are fewer characters', { secret: 'é'.repeat(16) }],
+    ['a topic to bind to', { secret: SECRET, bindTo: 'topic' }],
+    ['a principal to bind to', { secret: [SECRET], bindTo: 'principal' }],
+    ['several secrets', { secret: [SECRET, 'y'.repeat(40)] }],
+  ])('take %s for cursors', (_what, cursor) => {
+    expect(resolveSettings({ cursor } as SseChannelsModuleOptions)).toEqual(DEFAULT_SETTINGS);
+  });
+
+  it.each<[unknown, string]>([
+    ['secret', 'needs cursor to be an object: { secret }, or { secret, bindTo }.'],
+    [null, 'needs cursor to be an object: { secret }, or { secret, bindTo }.'],
+    [{ secrets: [SECRET] }, 'has no option "cursor.secrets"; it knows secret, bindTo.'],
+    [{}, 'needs cursor.secret to be a string, or a list of at least one.'],
+    [{ secret: [] }, 'needs cursor.secret to be a string, or a list of at least one.'],
+    [{ secret: [SECRET, 7] }, 'needs cursor.secret to be a string, or a list of at least one.'],
+    [
+      { secret: 'x'.repeat(31) },
+      'needs cursor.secret to have at least 32 bytes, not 31; make one with: openssl rand -base64 32',
+    ],
+    [
+      { secret: [SECRET, ''] },
+      'needs cursor.secret[1] to have at least 32 bytes, not 0; make one with: openssl rand -base64 32',
+    ],
+    [{ secret: SECRET, bindTo: 'user' }, 'needs cursor.bindTo to be one of topic, principal, not user.'],
+  ])('refuse a wrong cursor (case %#), without its secret', (cursor, message) => {
+    expect(() => resolveSettings({ cursor } as SseChannelsModuleOptions)).toThrow(
+      refused(`SseChannelsModule ${message}`),
+    );
   });
 
   it.each([undefined, null, 'heartbeatMs'])('refuse %s in place of options', (options) => {

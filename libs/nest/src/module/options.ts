@@ -1,6 +1,6 @@
 /** The module's options: their defaults, and the check at boot. */
 import { Channel, MAX_TIMER_MS, SseChannelsError } from '@sse-channels/protocol';
-import type { Backplane } from '@sse-channels/engine';
+import type { Backplane, CursorSealOptions } from '@sse-channels/engine';
 
 export interface SseChannelsModuleOptions {
   /**
@@ -69,6 +69,13 @@ export interface SseChannelsModuleOptions {
   unknownProperties?: 'reject' | 'strip' | 'keep';
   /** Channels to make known at boot; feature modules use `forFeature`. @default [] */
   channels?: ReadonlyArray<Channel<any, any>>;
+  /**
+   * Signs the cursors of channels, so that a client cannot make one, nor come with that of another topic or principal: it is a gap
+   * with the reason `invalid`. Turning it on, and changing `bindTo`, is such a gap for all who are connected; a new secret before
+   * the old one is not.
+   * @default cursors are not signed
+   */
+  cursor?: CursorSealOptions;
   /** What keeps the logs. It is closed with the application. @default new MemoryBackplane() */
   backplane?: Backplane;
 }
@@ -109,9 +116,9 @@ export interface Limits {
   topicsPerConnection: number | null;
 }
 
-/** The options with every default filled in, but for those that are made anew for each application. */
+/** The options with every default filled in, but for secrets and those that are made anew for each application. */
 export type SseChannelsSettings = Required<
-  Omit<SseChannelsModuleOptions, 'channels' | 'backplane' | 'drain' | 'limits' | 'principal'>
+  Omit<SseChannelsModuleOptions, 'channels' | 'backplane' | 'cursor' | 'drain' | 'limits' | 'principal'>
 > & {
   readonly drain: Readonly<DrainSettings>;
   readonly limits: Readonly<Limits>;
@@ -172,7 +179,18 @@ const GROUPS: Readonly<Record<'drain' | 'limits', Readonly<Record<string, Range>
 };
 
 const UNKNOWN_PROPERTIES = ['reject', 'strip', 'keep'];
-const OTHER_OPTIONS = ['allowedHosts', 'allowedOrigins', 'principal', 'unknownProperties', 'channels', 'backplane'];
+const BIND_TO = ['topic', 'principal'];
+const CURSOR_OPTIONS = ['secret', 'bindTo'];
+const MIN_SECRET_BYTES = 32;
+const OTHER_OPTIONS = [
+  'allowedHosts',
+  'allowedOrigins',
+  'principal',
+  'unknownProperties',
+  'channels',
+  'backplane',
+  'cursor',
+];
 const ALL_OPTIONS = [...Object.keys(RANGES), ...Object.keys(GROUPS), ...OTHER_OPTIONS];
 /** The methods of a backplane. */
 const PORT = ['ready', 'append', 'read', 'tail', 'close'] as const;
@@ -186,8 +204,9 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
     throw refuse(`needs an object of options, not ${String(options)}; does the factory return one?`);
   }
   checkNames(options, ALL_OPTIONS, '');
-  const { channels = [], backplane, drain, limits, principal, ...rest } = options;
+  const { channels = [], backplane, cursor, drain, limits, principal, ...rest } = options;
   checkChannels(channels, 'channels');
+  if (cursor !== undefined) checkCursor(cursor);
   if (backplane !== undefined && PORT.some((method) => typeof backplane?.[method] !== 'function')) {
     throw refuse(
       `needs backplane to have the methods ${PORT.join(', ')}; pass an instance of a backplane, or leave it out.`,
@@ -296,6 +315,29 @@ function userOf(request: unknown): string | null {
 export function checkChannels(channels: unknown, option: string): void {
   if (Array.isArray(channels) && channels.every((channel) => channel instanceof Channel)) return;
   throw refuse(`needs ${option} to be a list of channels; make them with defineChannel("orders/:orderId", { … }).`);
+}
+
+/** What is wrong is named without the secret: the message ends in a log. */
+function checkCursor(cursor: CursorSealOptions): void {
+  if (typeof cursor !== 'object' || cursor === null) {
+    throw refuse('needs cursor to be an object: { secret }, or { secret, bindTo }.');
+  }
+  checkNames(cursor, CURSOR_OPTIONS, 'cursor.');
+  const { secret, bindTo = 'topic' } = cursor;
+  const secrets: readonly unknown[] = Array.isArray(secret) ? secret : [secret];
+  if (secrets.length === 0 || secrets.some((one) => typeof one !== 'string')) {
+    throw refuse('needs cursor.secret to be a string, or a list of at least one.');
+  }
+  const short = (secrets as string[]).findIndex((one) => Buffer.byteLength(one) < MIN_SECRET_BYTES);
+  if (short !== -1) {
+    const which = Array.isArray(secret) ? `cursor.secret[${short}]` : 'cursor.secret';
+    throw refuse(
+      `needs ${which} to have at least ${MIN_SECRET_BYTES} bytes, not ${Buffer.byteLength(secrets[short] as string)}; make one with: openssl rand -base64 32`,
+    );
+  }
+  if (!BIND_TO.includes(bindTo)) {
+    throw refuse(`needs cursor.bindTo to be one of ${BIND_TO.join(', ')}, not ${bindTo as string}.`);
+  }
 }
 
 function refuse(why: string): SseChannelsError {

@@ -12,6 +12,7 @@ import { DiscoveryModule } from '@nestjs/core';
 import {
   ChannelRegistry,
   Connections,
+  CursorSeal,
   EventBus,
   EventCodec,
   Hub,
@@ -99,6 +100,11 @@ export interface SseChannelsOptionsFactory {
       ) => new EventBus({ backplane, codec, channels, observer, connections }),
     },
     {
+      provide: CursorSeal,
+      inject: [MODULE_OPTIONS_TOKEN, SSE_CHANNELS_SETTINGS],
+      useFactory: ({ cursor }: SseChannelsModuleOptions) => new CursorSeal(cursor ?? null),
+    },
+    {
       provide: Hub,
       inject: [
         SSE_CHANNELS_BACKPLANE,
@@ -106,6 +112,7 @@ export interface SseChannelsOptionsFactory {
         ChannelRegistry,
         SSE_CHANNELS_OBSERVER,
         Connections,
+        CursorSeal,
         SSE_CHANNELS_SETTINGS,
       ],
       useFactory: (
@@ -114,8 +121,9 @@ export interface SseChannelsOptionsFactory {
         channels: ChannelRegistry,
         observer: Observer,
         connections: Connections,
+        seal: CursorSeal,
         { flushWindowMs, limits }: SseChannelsSettings,
-      ) => new Hub({ backplane, codec, channels, observer, connections, describeError, flushWindowMs, limits }),
+      ) => new Hub({ backplane, codec, channels, observer, connections, seal, describeError, flushWindowMs, limits }),
     },
     {
       provide: VanishedPeers,
@@ -136,6 +144,7 @@ export interface SseChannelsOptionsFactory {
     RouteGuards,
     SseChannelsHealth,
     EventCodec,
+    CursorSeal,
     ShutdownHookCheck,
     SharedGzip,
     VanishedPeers,

@@ -100,7 +100,7 @@ export class SseInterceptor implements NestInterceptor {
     request.attach(context);
     return next.handle().pipe(
       take(1),
-      mergeMap((result: unknown) => this.#plan(context, route, result, request)),
+      mergeMap((result: unknown) => this.#plan(context, route, result, request, party)),
       map((plan) => this.#open(exchange, request, plan, party)),
     );
   }
@@ -111,7 +111,13 @@ export class SseInterceptor implements NestInterceptor {
     return { principal: principal(request), address: limits.perAddress === null ? null : (request.ip ?? null) };
   }
 
-  async #plan(context: ExecutionContext, route: SseRoute, result: unknown, request: StreamRequest): Promise<Plan> {
+  async #plan(
+    context: ExecutionContext,
+    route: SseRoute,
+    result: unknown,
+    request: StreamRequest,
+    party: Party,
+  ): Promise<Plan> {
     const handler = `${context.getClass().name}.${context.getHandler().name}`;
     if (route.kind === 'stream') return this.#planStream(context, route, handler, result);
     const { channel, options } = route;
@@ -131,7 +137,7 @@ export class SseInterceptor implements NestInterceptor {
       filter,
     }));
     return {
-      source: await this.hub.join(requests, request.lastEventId),
+      source: await this.hub.join(requests, request.lastEventId, party),
       heartbeatMs: channel.heartbeatMs ?? this.settings.heartbeatMs,
       retryMs: channel.retryMs ?? this.settings.retryMs,
       grant,
