@@ -135,7 +135,7 @@ describe.each(adapters)('on $adapter', ({ make }) => {
 
   it('carries what is only unusual: 200 levels, 1 MB, lone surrogates and NUL in text', async () => {
     const deep = nested(200);
-    const large = 'ü🚚"\\\n'.repeat(100_000);
+    const large = 'ü🚚"\\\n'.repeat(87_000);
     const strange = 'lone \ud800 and \udfff, NUL \0, DEL \x7f';
 
     await bus.publish(topic, anythingSaid, deep);

@@ -55,7 +55,7 @@ export class EventBus {
    * @param type the event's class or definition, with `data`; or alone an instance: of the class, or `definition.of(data)`
    * @returns the record's cursor, when the log has it
    * @throws rejects with EventValidationError listing every failed property; SseChannelsError `EVENT_NOT_DECLARED`,
-   * `EVENT_NOT_SERIALIZABLE`, `CLOSED`; or the backplane's error
+   * `EVENT_NOT_SERIALIZABLE`, `EVENT_TOO_LARGE`, `CLOSED`; or the backplane's error
    */
   publish<E extends EventType, T extends E>(topic: Topic<string, E>, type: T, data: EventInput<T>): Promise<Cursor>;
   publish<E extends EventType>(topic: Topic<string, E>, event: EventInstance<E>): Promise<Cursor>;

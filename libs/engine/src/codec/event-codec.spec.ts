@@ -156,6 +156,26 @@ describe('EventCodec', () => {
     expect(codec.encode(trimmed, '  x ')).toEqual({ name: 'trimmed', data: '"x"' });
   });
 
+  it('counts the bytes of the JSON, and refuses an event that has more than it may', () => {
+    const bounded = new EventCodec(uncheckedClassValidator, 10);
+    const write = (text: string): Draft => bounded.encode(anything, text) as Draft;
+
+    for (const text of ['12345678', '漢🚚', '123456\n']) expect(write(text).data).toBe(JSON.stringify(text));
+    for (const [text, bytes] of [
+      ['123456789', 11],
+      ['漢🚚é', 11],
+      ['1234567\n', 11],
+      ['x'.repeat(100), 102],
+    ] as const) {
+      expect(() => write(text)).toThrow(
+        expect.objectContaining({
+          code: 'EVENT_TOO_LARGE',
+          message: `Event "anything" has ${bytes} bytes of JSON, nothing was sent: limits.eventBytes is 10. Send several smaller events or a link to what is large, or raise the limit.`,
+        }),
+      );
+    }
+  });
+
   it('waits for validators that are asynchronous, with promises of this realm or another', async () => {
     const slow = defineEvent(
       'slow',

@@ -45,11 +45,18 @@ export class EventCodec {
   // Listeners and filters of one node share the decoded event; it goes when the record goes.
   readonly #decoded = new WeakMap<EventRecord, { readonly event: unknown }>();
 
-  constructor(private readonly classValidator: ClassValidator) {}
+  readonly #classValidator: ClassValidator;
+  readonly #maxBytes: number;
+
+  /** @param maxBytes of JSON that one event may have; null is no limit */
+  constructor(classValidator: ClassValidator, maxBytes: number | null = null) {
+    this.#classValidator = classValidator;
+    this.#maxBytes = maxBytes ?? Infinity;
+  }
 
   /**
    * Validates and encodes one event. Synchronous unless the validator is not, so that events keep the order of the calls.
-   * @throws EventValidationError, SseChannelsError `EVENT_NOT_SERIALIZABLE`, or rejects with them
+   * @throws EventValidationError, SseChannelsError `EVENT_NOT_SERIALIZABLE`, `EVENT_TOO_LARGE`, or rejects with them
    */
   encode(type: EventType, data: unknown): Draft | Promise<Draft> {
     const name = eventNameOf(type);
@@ -57,8 +64,8 @@ export class EventCodec {
     const valid = isEventDefinition(type) ? this.#validateSchema(type, data) : this.#validateClass(type, name, data);
     // A validator's promise may be of another library or realm; what is given on is always one of ours.
     return isPromiseLike(valid)
-      ? Promise.resolve(valid).then((value) => write(name, value, key))
-      : write(name, valid, key);
+      ? Promise.resolve(valid).then((value) => this.#write(name, value, key))
+      : this.#write(name, valid, key);
   }
 
   /** Reads a record's event, once: an instance of its class, or what its schema put out. */
@@ -67,16 +74,39 @@ export class EventCodec {
     if (known !== undefined) return known.event;
     const data: unknown = JSON.parse(record.data);
     const plain = isEventDefinition(type) || typeof data !== 'object' || data === null;
-    const event = plain ? data : this.classValidator.revive(type, data);
+    const event = plain ? data : this.#classValidator.revive(type, data);
     this.#decoded.set(record, { event });
     return event;
+  }
+
+  /** @param key the property that says what the event is about */
+  #write(name: string, data: unknown, key: string | undefined): Draft {
+    let json: string | undefined;
+    try {
+      json = JSON.stringify(data);
+    } catch (cause) {
+      throw notSerializable(name, reasonOf(cause), cause);
+    }
+    // undefined, a function or a symbol has no JSON.
+    if (json === undefined) throw notSerializable(name, `${describe(data)} has no JSON form`);
+    // A character has at most three bytes: nearly all events are small enough without being counted.
+    if (json.length * 3 > this.#maxBytes) this.#assertSize(name, Buffer.byteLength(json));
+    return key === undefined ? { name, data: json } : { name, data: json, key: keyIn(name, data, key) };
+  }
+
+  #assertSize(name: string, bytes: number): void {
+    if (bytes <= this.#maxBytes) return;
+    throw new SseChannelsError(
+      'EVENT_TOO_LARGE',
+      `Event "${name}" has ${bytes} bytes of JSON, nothing was sent: limits.eventBytes is ${this.#maxBytes}. Send several smaller events or a link to what is large, or raise the limit.`,
+    );
   }
 
   #validateClass(type: EventClass, name: string, data: unknown): object | Promise<object> {
     if (typeof data !== 'object' || data === null || Array.isArray(data)) {
       throw new EventValidationError(name, [{ property: '', message: `must be an object, not ${describe(data)}` }]);
     }
-    return this.classValidator.validate(type, data);
+    return this.#classValidator.validate(type, data);
   }
 
   #validateSchema(type: EventDefinition, data: unknown): unknown {
@@ -106,19 +136,6 @@ export function unpackInstance(instance: unknown): { type: EventType; data: unkn
     'INVALID_EVENT_DEFINITION',
     `${describe(instance)} is not an event; pass an instance of a class marked with @SseEvent, or definition.of(data).`,
   );
-}
-
-/** @param key the property that says what the event is about */
-function write(name: string, data: unknown, key: string | undefined): Draft {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(data);
-  } catch (cause) {
-    throw notSerializable(name, reasonOf(cause), cause);
-  }
-  // undefined, a function or a symbol has no JSON.
-  if (json === undefined) throw notSerializable(name, `${describe(data)} has no JSON form`);
-  return key === undefined ? { name, data: json } : { name, data: json, key: keyIn(name, data, key) };
 }
 
 function keyIn(name: string, data: unknown, key: string): string {

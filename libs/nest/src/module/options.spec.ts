@@ -32,7 +32,14 @@ describe('the settings', () => {
       maxBufferedBytes: 1_048_576,
       unknownProperties: 'reject',
       drain: { noticeMs: 0, windowMs: 5_000, graceMs: 1_000 },
-      limits: { connections: 50_000, perPrincipal: 100, perAddress: null, perTopic: null, topicsPerConnection: 100 },
+      limits: {
+        connections: 50_000,
+        perPrincipal: 100,
+        perAddress: null,
+        perTopic: null,
+        topicsPerConnection: 100,
+        eventBytes: 1_048_576,
+      },
       principal: expect.any(Function),
       reauthorizeMs: null,
       allowedHosts: null,
@@ -87,6 +94,7 @@ describe('the settings', () => {
     [{ drain: { window: 1 } } as never, 'has no option "drain.window"; it knows noticeMs, windowMs, graceMs.'],
     [{ drain: 5 } as never, 'needs drain to be an object of options, not 5.'],
     [{ drain: { graceMs: null } } as never, 'needs drain.graceMs to be a whole number from 0 to 2147483647, not null.'],
+    [{ limits: { eventBytes: 0 } }, 'needs limits.eventBytes to be a whole number from 1 to 9007199254740991, not 0.'],
     [{ limits: { perTopic: 0 } }, 'needs limits.perTopic to be a whole number from 1 to 9007199254740991, not 0.'],
   ])('refuse a wrong group of options (case %#)', (options, why) => {
     expect(() => resolveSettings(options)).toThrow(refused(`SseChannelsModule ${why}`));

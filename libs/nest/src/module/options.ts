@@ -114,6 +114,8 @@ export interface Limits {
   perTopic: number | null;
   /** Topics of one connection. Beyond: 400. @default 100 */
   topicsPerConnection: number | null;
+  /** Bytes of one event's JSON. Beyond: the publish rejects with `EVENT_TOO_LARGE`, a stream fails. @default 1_048_576 */
+  eventBytes: number | null;
 }
 
 /** The options with every default filled in, but for secrets and those that are made anew for each application. */
@@ -137,6 +139,7 @@ export const DEFAULT_SETTINGS: SseChannelsSettings = Object.freeze({
     perAddress: null,
     perTopic: null,
     topicsPerConnection: 100,
+    eventBytes: 1_048_576,
   }),
   principal: userOf,
   reauthorizeMs: null,
@@ -175,6 +178,7 @@ const GROUPS: Readonly<Record<'drain' | 'limits', Readonly<Record<string, Range>
     perAddress: [1, Number.MAX_SAFE_INTEGER, null],
     perTopic: [1, Number.MAX_SAFE_INTEGER, null],
     topicsPerConnection: [1, Number.MAX_SAFE_INTEGER, null],
+    eventBytes: [1, Number.MAX_SAFE_INTEGER, null],
   },
 };
 

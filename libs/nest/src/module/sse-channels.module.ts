@@ -80,8 +80,8 @@ export interface SseChannelsOptionsFactory {
     {
       provide: EventCodec,
       inject: [SSE_CHANNELS_SETTINGS],
-      useFactory: ({ unknownProperties }: SseChannelsSettings) =>
-        new EventCodec(new ClassEventValidator(unknownProperties)),
+      useFactory: ({ unknownProperties, limits }: SseChannelsSettings) =>
+        new EventCodec(new ClassEventValidator(unknownProperties), limits.eventBytes),
     },
     {
       provide: Connections,

@@ -1,0 +1,99 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Controller, Module, Param } from '@nestjs/common';
+import { defineChannel, EventBus, SseChannel, SseChannelsModule, SseEvent, SseStream } from '@sse-channels/nest';
+import { SseTestClient, type SseTestRequest } from '@sse-channels/testing';
+import { IsString } from 'class-validator';
+import { of, type Observable } from 'rxjs';
+import { adapters, startApp, type RunningApp } from './adapters.js';
+
+@SseEvent('text.said')
+class TextSaid {
+  @IsString() text!: string;
+}
+
+const textsChannel = defineChannel('texts/:room', { events: [TextSaid] });
+
+/** The longest text whose event has so many bytes of JSON. */
+const textOf = (bytes: number): string => 'x'.repeat(bytes - '{"text":""}'.length);
+const said = (text: string): TextSaid => Object.assign(new TextSaid(), { text });
+
+@Controller()
+class TextsController {
+  @SseChannel(textsChannel, 'texts/:room')
+  texts(@Param('room') room: string) {
+    return textsChannel.topic({ room });
+  }
+
+  @SseStream('said/:bytes', { events: [TextSaid] })
+  stream(@Param('bytes') bytes: string): Observable<TextSaid> {
+    return of(said('first'), said(textOf(Number(bytes))));
+  }
+}
+
+@Module({
+  imports: [SseChannelsModule.forRoot({ limits: { eventBytes: 1_000 } })],
+  controllers: [TextsController],
+})
+class TextsModule {}
+
+describe.each(adapters)('on $adapter', ({ make }) => {
+  let running: RunningApp;
+  let bus: EventBus;
+  const clients: SseTestClient[] = [];
+
+  const open = async (path: string, request: SseTestRequest = {}): Promise<SseTestClient> => {
+    const client = await SseTestClient.connect(running.url + path, request);
+    clients.push(client);
+    return client.opened();
+  };
+
+  beforeEach(async () => {
+    running = await startApp(make, TextsModule);
+    bus = running.app.get(EventBus);
+  });
+
+  afterEach(async () => {
+    for (const client of clients.splice(0)) client.leave();
+    await running.app.close();
+  });
+
+  describe('limits.eventBytes', () => {
+    const topic = textsChannel.topic({ room: 'a' });
+
+    it('lets an event of so many bytes through, and refuses one of more before anything is sent', async () => {
+      const client = await open('/texts/a');
+
+      const [over, many] = await Promise.allSettled([
+        bus.publish(topic, TextSaid, { text: textOf(1_001) }),
+        bus.publishMany(topic, [said('one'), said(textOf(1_001))]),
+      ]);
+      await bus.publish(topic, TextSaid, { text: textOf(1_000) });
+      await client.receive(1);
+
+      for (const { status, reason } of [over, many] as PromiseRejectedResult[]) {
+        expect([status, reason]).toEqual([
+          'rejected',
+          expect.objectContaining({
+            code: 'EVENT_TOO_LARGE',
+            message: expect.stringMatching(/^Event "text.said" has 1001 bytes of JSON, .* limits.eventBytes is 1000\./),
+          }),
+        ]);
+      }
+      expect(client.named('text.said').map(({ data }) => data.text)).toEqual([textOf(1_000)]);
+    });
+
+    it('ends a stream of one connection as failed, and the client is told no more than that', async () => {
+      const within = await open('/said/1000');
+      const beyond = await open('/said/1001');
+      await within.end();
+      await beyond.end();
+
+      expect([within.named('text.said').length, within.closing?.reason]).toEqual([2, 'done']);
+      expect(beyond.events.slice(1).map(({ name, data }) => [name, data])).toEqual([
+        ['text.said', { text: 'first' }],
+        ['$error', { message: 'Internal server error', status: 500, comeBack: true }],
+        ['$closing', { reason: 'failed', comeBack: true }],
+      ]);
+    });
+  });
+});
