@@ -1,6 +1,7 @@
 /** The sample: a small trading floor. */
 import { Module } from '@nestjs/common';
 import { SseChannelsModule } from '@sse-channels/nest';
+import { HealthController } from './health/health.controller.js';
 import { NotificationsModule } from './notifications/notifications.module.js';
 import { PageController } from './page/page.controller.js';
 import { PricesModule } from './prices/prices.module.js';
@@ -13,6 +14,6 @@ import { ReportsModule } from './reports/reports.module.js';
     NotificationsModule,
     ReportsModule,
   ],
-  controllers: [PageController],
+  controllers: [PageController, HealthController],
 })
 export class AppModule {}

@@ -1,7 +1,8 @@
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { RecordingSink } from '@sse-channels/testing';
 import type { EndReason } from '@sse-channels/protocol';
 import { Connection } from './connection.js';
+import type { Grant } from './grant.js';
 import type { Source, SourceOutcome, Waker } from './source.js';
 
 const OPEN = 'retry: 3000\nevent: $open\ndata: {"protocol":1,"connection":"c1","heartbeatMs":15000,"topics":[]}\n\n';
@@ -27,7 +28,10 @@ class ScriptedSource implements Source {
   }
 }
 
-function opened(prepare: (sink: RecordingSink, source: ScriptedSource) => void = () => undefined) {
+function opened(
+  prepare: (sink: RecordingSink, source: ScriptedSource) => void = () => undefined,
+  grant: Grant = { endsAt: null },
+) {
   const sink = new RecordingSink();
   const source = new ScriptedSource();
   prepare(sink, source);
@@ -35,7 +39,7 @@ function opened(prepare: (sink: RecordingSink, source: ScriptedSource) => void =
   const connection = new Connection(
     sink,
     source,
-    { id: 'c1', heartbeatMs: 15_000, retryMs: 3_000 },
+    { id: 'c1', heartbeatMs: 15_000, retryMs: 3_000, grant },
     {
       onEnd: (_connection, reason) => told.push(reason),
       onClose: () => told.push('closed'),
@@ -145,3 +149,114 @@ describe('Connection', () => {
     expect([told, sink.destroyed]).toEqual([['drained', 'closed'], true]);
   });
 });
+
+describe('a grant', () => {
+  const everyMs = 60_000;
+
+  beforeEach(() => {
+    jest.useFakeTimers();
+  });
+  afterEach(() => {
+    jest.useRealTimers();
+  });
+
+  /** A connection, ticked each second, whose grant is asked about; what was asked waits for its answer. */
+  function reviewed() {
+    const answers: Array<PromiseWithResolvers<number | null | false>> = [];
+    const ask = () => {
+      const answer = withResolvers<number | null | false>();
+      answers.push(answer);
+      return answer.promise;
+    };
+    const { connection, ...rest } = opened(undefined, { endsAt: null, review: { everyMs, ask } });
+    const pass = async (ms: number): Promise<void> => {
+      for (let passed = 0; passed < ms; passed += 1_000) {
+        await jest.advanceTimersByTimeAsync(1_000);
+        connection.tick(Date.now());
+      }
+    };
+    return { connection, answers, pass, ...rest };
+  }
+
+  it('is asked about between half of the interval and the whole of it at first, then at each', async () => {
+    const { answers, pass } = reviewed();
+
+    await pass(29_000);
+    expect(answers).toHaveLength(0);
+    await pass(32_000);
+    expect(answers).toHaveLength(1);
+    answers[0]?.resolve(null);
+    await pass(59_000);
+    expect(answers).toHaveLength(1);
+    await pass(2_000);
+    expect(answers).toHaveLength(2);
+  });
+
+  it('is not asked about twice at a time, and no heartbeat is written until it is known', async () => {
+    const { answers, pass, sink } = reviewed();
+    await pass(61_000);
+    const before = sink.writes.length;
+
+    await pass(120_000);
+    expect([answers.length, sink.writes.length]).toEqual([1, before]);
+    answers[0]?.resolve(null);
+    await pass(1_000);
+    expect(sink.writes.slice(before).join('')).toBe(':\n\n');
+  });
+
+  it('ends the connection as revoked when it was withdrawn, with leave to come back', async () => {
+    const { answers, pass, sink, told } = reviewed();
+    await pass(61_000);
+
+    answers[0]?.resolve(false);
+    await pass(1_000);
+    expect(told).toEqual(['revoked', 'closed']);
+    expect(sink.text.endsWith('retry: 3000\nevent: $closing\ndata: {"reason":"revoked","comeBack":true}\n\n')).toBe(
+      true,
+    );
+  });
+
+  it('ends the connection as failed when nobody could say', async () => {
+    const { answers, pass, told } = reviewed();
+    await pass(61_000);
+
+    answers[0]?.reject(new Error('the session store is down'));
+    await pass(1_000);
+    expect(told).toEqual(['failed', 'closed']);
+  });
+
+  it('may come with another end than before', async () => {
+    const { answers, pass, told } = reviewed();
+    await pass(61_000);
+
+    answers[0]?.resolve(Date.now() + 10_000);
+    await pass(9_000);
+    expect(told).toEqual([]);
+    await pass(2_000);
+    expect(told).toEqual(['expired', 'closed']);
+  });
+
+  it('that is answered after the end changes nothing any more', async () => {
+    const { answers, pass, sink, told } = reviewed();
+    await pass(61_000);
+    sink.close();
+    const { text } = sink;
+
+    answers[0]?.resolve(false);
+    await pass(120_000);
+    expect([told, sink.text, answers.length]).toEqual([['client-left', 'closed'], text, 1]);
+  });
+});
+
+interface PromiseWithResolvers<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: Error): void;
+}
+
+/** As `Promise.withResolvers`, which Node has from 22 on. */
+function withResolvers<T>(): PromiseWithResolvers<T> {
+  const resolvers = {} as { resolve: (value: T) => void; reject: (error: Error) => void };
+  const promise = new Promise<T>((resolve, reject) => Object.assign(resolvers, { resolve, reject }));
+  return { promise, ...resolvers };
+}

@@ -1144,6 +1144,36 @@ describe('Hub', () => {
       expect(jest.getTimerCount()).toBe(0);
     });
 
+    it('spreads the ends over the window after the notice, and takes no longer than it needs for few', async () => {
+      const backplane = new MemoryBackplane();
+      const hub = hubOn(backplane);
+      const topic = countsChannel.topic({ id: 1 });
+      const sinks: RecordingSink[] = [];
+      for (let n = 0; n < 100; n += 1) sinks.push((await connect(hub, [{ topic }])).sink);
+      let drained = false;
+
+      void hub.drain({ ...drainOptions, noticeMs: 1_000, windowMs: 60_000 }).then(() => (drained = true));
+      const left: number[] = [];
+      for (let ms = 0; ms < 2_000; ms += 100) {
+        left.push(hub.snapshot().connections);
+        await publish(backplane, topic, ms / 100);
+        await jest.advanceTimersByTimeAsync(100);
+      }
+
+      // A hundred, 5 ms for each.
+      expect(left.slice(0, 10).every((count) => count === 100)).toBe(true);
+      for (const [index, wanted] of [80, 60, 40, 20].entries()) {
+        expect(Math.abs((left[11 + index] as number) - wanted)).toBeLessThanOrEqual(5);
+      }
+      expect([drained, left.at(-1)]).toEqual([true, 0]);
+      for (const { writes } of sinks) {
+        const numbers = numbersIn(writes);
+        expect(numbers.length).toBeGreaterThanOrEqual(10);
+        expect(numbers).toEqual(range(0, numbers.length));
+      }
+      await backplane.close();
+    });
+
     it('resolves both of two drains when the last peer has taken everything', async () => {
       const backplane = new MemoryBackplane();
       const hub = hubOn(backplane);
