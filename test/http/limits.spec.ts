@@ -31,7 +31,7 @@ class TextsController {
 }
 
 @Module({
-  imports: [SseChannelsModule.forRoot({ limits: { eventBytes: 1_000 } })],
+  imports: [SseChannelsModule.forRoot({ limits: { eventBytes: 1_000, replayEvents: 3 } })],
   controllers: [TextsController],
 })
 class TextsModule {}
@@ -95,5 +95,42 @@ describe.each(adapters)('on $adapter', ({ make }) => {
         ['$closing', { reason: 'failed', comeBack: true }],
       ]);
     });
+  });
+
+  describe('limits.replayEvents', () => {
+    const topic = textsChannel.topic({ room: 'b' });
+    const say = async (from: number, to: number): Promise<string[]> => {
+      const cursors: string[] = [];
+      for (let n = from; n <= to; n += 1) cursors.push(await bus.publish(topic, TextSaid, { text: String(n) }));
+      return cursors;
+    };
+    const told = (client: SseTestClient): unknown => [
+      client.open!.topics,
+      client.gaps,
+      client.named('text.said').map(({ data }) => data.text),
+    ];
+
+    it.each(['from the log', 'from what others are sent'])(
+      'begins at the last so many for a client that is further behind, after a gap, and goes on live (%s)',
+      async (from) => {
+        if (from !== 'from the log') await open('/texts/b');
+        const cursors = await say(1, 9);
+
+        const near = await open('/texts/b', { lastEventId: cursors[5]! });
+        const far = await open('/texts/b', { lastEventId: cursors[4]! });
+        const forged = await open('/texts/b', { lastEventId: 'forged' });
+        await say(10, 10);
+        for (const client of [near, far, forged]) await client.receive(4);
+
+        const all = ['7', '8', '9', '10'];
+        const [resumed, trimmed, invalid] = [null, 'trimmed', 'invalid'].map((gap) => [
+          [{ topic: 'texts/b', resumed: gap === null, gap }],
+          gap === null ? [] : [{ topic: 'texts/b', reason: gap }],
+          all,
+        ]);
+        expect([told(near), told(far), told(forged)]).toEqual([resumed, trimmed, invalid]);
+        expect(far.named('$gap')[0]!.cursor).toBe(cursors[5]);
+      },
+    );
   });
 });

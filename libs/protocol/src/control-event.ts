@@ -5,10 +5,10 @@ import type { Cursor } from './cursor.js';
 export const PROTOCOL_VERSION = 1;
 
 /**
- * Why a log cannot give every record after a cursor. `trimmed`: records after it were removed by retention. `reset`: the
- * cursor is of another log space, such as that of the process before a restart. `rewound`: it lies after the log's end.
- * `invalid`: it is no cursor at all, or none that was signed for this stream. `skipped`: the log has them, but the reader was too
- * slow for what the channel allows.
+ * Why a log cannot give every record after a cursor. `trimmed`: records after it were removed by retention, or are more than a
+ * client is replayed. `reset`: the cursor is of another log space, such as that of the process before a restart. `rewound`: it
+ * lies after the log's end. `invalid`: it is no cursor at all, or none that was signed for this stream. `skipped`: the log has
+ * them, but the reader was too slow for what the channel allows.
  */
 export type GapReason = 'trimmed' | 'reset' | 'rewound' | 'invalid' | 'skipped';
 

@@ -43,6 +43,8 @@ export class Feed {
   readonly opened: OpenTopic;
   /** Where slow readers skip to the newest records. */
   readonly newest: NewestRecords | undefined;
+  /** The most records that a client is replayed; null where the log does not keep more anyway. */
+  readonly replayLimit: number | null;
 
   readonly #backplane: Backplane;
   readonly #tail: ContinuousTail;
@@ -62,10 +64,12 @@ export class Feed {
     private readonly listener: FeedListener,
     /** Signs its cursors, where that is the same for all who follow it. */
     private readonly seal: CursorSeal | null,
+    maxReplay: number,
   ) {
     this.opened = { topic: topic.name, resumed: false, gap: null };
     const { slowReaders, retention } = topic.channel;
     this.newest = slowReaders === 'latest' ? new NewestRecords(retention) : undefined;
+    this.replayLimit = maxReplay < retention.maxEvents ? maxReplay : null;
     this.#backplane = backplane;
     this.#tail = new ContinuousTail(backplane, topic.name, {
       onRecord: (record) => this.#push(this.frame(record)),
@@ -114,7 +118,8 @@ export class Feed {
 
   /**
    * Whether the ring has all that follows an offset, for one who joins: false when it does not reach back so far, or when the log
-   * by its `maxEvents` or `maxAgeMs` no longer does, so that a reconnect is told the same whether others are connected or not.
+   * by its `maxEvents` or `maxAgeMs` no longer does, or it is more than a client is replayed, so that a reconnect is told the same
+   * whether others are connected or not.
    */
   reaches(offset: Offset): boolean {
     const { ring } = this;
@@ -123,7 +128,9 @@ export class Feed {
     if (index === ring.end) return true;
     const { maxEvents, maxAgeMs } = this.topic.channel.retention;
     const oldest = ring.at(index).record;
-    return ring.end - index <= maxEvents && oldest !== null && Date.now() - oldest.time <= maxAgeMs;
+    return (
+      ring.end - index <= (this.replayLimit ?? maxEvents) && oldest !== null && Date.now() - oldest.time <= maxAgeMs
+    );
   }
 
   get subscriptions(): number {

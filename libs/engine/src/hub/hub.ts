@@ -56,6 +56,8 @@ export interface HubParts {
 export interface TopicLimits {
   readonly perTopic: number | null;
   readonly topicsPerConnection: number | null;
+  /** The most records of a topic that a client is replayed that resumes. @default null */
+  readonly replayEvents?: number | null;
 }
 
 const NO_LIMITS: TopicLimits = { perTopic: null, topicsPerConnection: null };
@@ -263,8 +265,9 @@ export class Hub {
   #joinFeed(topic: Topic): Feed {
     let feed = this.#feeds.get(topic.name);
     if (feed === undefined) {
-      const { seal } = this.#parts;
-      feed = new Feed(topic, this.#parts.backplane, this.#feedListener, seal?.bindTo === 'topic' ? seal : null);
+      const { backplane, seal, limits } = this.#parts;
+      const shared = seal?.bindTo === 'topic' ? seal : null;
+      feed = new Feed(topic, backplane, this.#feedListener, shared, limits?.replayEvents ?? Infinity);
       this.#feeds.set(topic.name, feed);
     }
     feed.join();

@@ -92,12 +92,12 @@ export class Subscription implements Source {
     const foreign: GapReason | null = parts === null ? 'invalid' : parts.epoch === feed.epoch ? null : 'reset';
     let gap = foreign as GapReason | null;
     if (parts === null || foreign !== null) {
-      await this.#load(null);
+      await this.#replay(null);
       this.#gap = feed.frameGap(foreign ?? 'invalid', this.offset);
     } else if (feed.reaches(parts.offset)) {
       this.#joinRing(parts.offset);
     } else {
-      gap = (await this.#load(parts.offset)).reason;
+      gap = await this.#replay(parts.offset);
     }
     this.#opened = { topic: feed.topic.name, resumed: gap === null, gap };
   }
@@ -326,23 +326,37 @@ export class Subscription implements Source {
     this.#leftRing = false;
   }
 
+  /** Begins after an offset, or at the earliest record; at the last so many where a client is not replayed more. */
+  async #replay(start: Offset | null): Promise<GapReason | null> {
+    const page = await this.#load(start);
+    const { replayLimit } = this.feed;
+    if (replayLimit === null || (!page.more && page.records.length <= replayLimit)) return page.reason;
+    const last = await this.feed.read({ last: replayLimit });
+    if (compareOffsets(last.from, page.from) <= 0) return page.reason;
+    this.#begin(last);
+    this.#gap = this.feed.frameGap('trimmed', last.from);
+    return 'trimmed';
+  }
+
   async #load(start: ReadStart): Promise<Page> {
     this.#loading = true;
     try {
       const page = await this.feed.read(start);
-      this.offset = page.from;
       if (!page.intact) this.#gap = this.feed.frameGap(page.reason ?? 'reset', page.from);
-      // The ring may reach so far by now, by this very page.
-      if (compareOffsets(page.from, this.feed.ring.floor) >= 0) {
-        this.#joinRing(page.from);
-      } else {
-        this.#page = page;
-        this.#pageIndex = 0;
-      }
+      this.#begin(page);
       return page;
     } finally {
       this.#loading = false;
     }
+  }
+
+  #begin(page: Page): void {
+    // The ring may reach so far by now, by this very page.
+    if (compareOffsets(page.from, this.feed.ring.floor) >= 0) return this.#joinRing(page.from);
+    this.offset = page.from;
+    this.#inRing = false;
+    this.#page = page;
+    this.#pageIndex = 0;
   }
 }
 

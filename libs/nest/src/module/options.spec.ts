@@ -39,6 +39,7 @@ describe('the settings', () => {
         perTopic: null,
         topicsPerConnection: 100,
         eventBytes: 1_048_576,
+        replayEvents: 10_000,
       },
       principal: expect.any(Function),
       reauthorizeMs: null,

@@ -116,6 +116,12 @@ export interface Limits {
   topicsPerConnection: number | null;
   /** Bytes of one event's JSON. Beyond: the publish rejects with `EVENT_TOO_LARGE`, a stream fails. @default 1_048_576 */
   eventBytes: number | null;
+  /**
+   * Records of one topic that a client is replayed that resumes. One that is further behind begins with the last so many, after a
+   * `$gap` with the reason `trimmed`.
+   * @default 10_000
+   */
+  replayEvents: number | null;
 }
 
 /** The options with every default filled in, but for secrets and those that are made anew for each application. */
@@ -140,6 +146,7 @@ export const DEFAULT_SETTINGS: SseChannelsSettings = Object.freeze({
     perTopic: null,
     topicsPerConnection: 100,
     eventBytes: 1_048_576,
+    replayEvents: 10_000,
   }),
   principal: userOf,
   reauthorizeMs: null,
@@ -179,6 +186,7 @@ const GROUPS: Readonly<Record<'drain' | 'limits', Readonly<Record<string, Range>
     perTopic: [1, Number.MAX_SAFE_INTEGER, null],
     topicsPerConnection: [1, Number.MAX_SAFE_INTEGER, null],
     eventBytes: [1, Number.MAX_SAFE_INTEGER, null],
+    replayEvents: [1, Number.MAX_SAFE_INTEGER, null],
   },
 };
 
