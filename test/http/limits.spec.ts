@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Controller, Module, Param } from '@nestjs/common';
-import { defineChannel, EventBus, SseChannel, SseChannelsModule, SseEvent, SseStream } from '@sse-channels/nest';
+import { Body, Controller, HttpException, Module, Param, Post } from '@nestjs/common';
+import {
+  defineChannel,
+  EventBus,
+  RateLimitError,
+  SseChannel,
+  SseChannelsModule,
+  SseEvent,
+  SseStream,
+} from '@sse-channels/nest';
 import { SseTestClient, type SseTestRequest } from '@sse-channels/testing';
 import { IsString } from 'class-validator';
 import { of, type Observable } from 'rxjs';
@@ -13,15 +21,34 @@ class TextSaid {
 
 const textsChannel = defineChannel('texts/:room', { events: [TextSaid] });
 
+const slowChannel = defineChannel('slow/:room', { events: [TextSaid], publishLimit: { perSecond: 0.001, burst: 3 } });
+
 /** The longest text whose event has so many bytes of JSON. */
 const textOf = (bytes: number): string => 'x'.repeat(bytes - '{"text":""}'.length);
 const said = (text: string): TextSaid => Object.assign(new TextSaid(), { text });
 
 @Controller()
 class TextsController {
+  constructor(private readonly bus: EventBus) {}
+
   @SseChannel(textsChannel, 'texts/:room')
   texts(@Param('room') room: string) {
     return textsChannel.topic({ room });
+  }
+
+  @SseChannel(slowChannel, 'slow/:room')
+  slow(@Param('room') room: string) {
+    return slowChannel.topic({ room });
+  }
+
+  @Post('slow/:room')
+  async say(@Param('room') room: string, @Body() { texts }: { texts: string[] }) {
+    try {
+      await this.bus.publishMany(slowChannel.topic({ room }), texts.map(said));
+    } catch (error) {
+      if (error instanceof RateLimitError) throw new HttpException(error.message, 429);
+      throw error;
+    }
   }
 
   @SseStream('said/:bytes', { events: [TextSaid] })
@@ -94,6 +121,42 @@ describe.each(adapters)('on $adapter', ({ make }) => {
         ['$error', { message: 'Internal server error', status: 500, comeBack: true }],
         ['$closing', { reason: 'failed', comeBack: true }],
       ]);
+    });
+  });
+
+  describe("a channel's publishLimit", () => {
+    const post = async (room: string, ...texts: string[]): Promise<number> => {
+      const { status } = await fetch(`${running.url}/slow/${room}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ texts }),
+      });
+      return status;
+    };
+
+    it('refuses what is more than a topic takes, whole, and sends nothing of it; other topics take theirs', async () => {
+      const [a, b] = [await open('/slow/a'), await open('/slow/b')];
+
+      const statuses = [
+        await post('a', '1', '2'),
+        await post('a', '3', '4'),
+        await post('a', '5'),
+        await post('a', '6'),
+        await post('b', '7', '8', '9'),
+      ];
+      await a.receive(3);
+      await b.receive(3);
+
+      expect(statuses).toEqual([201, 429, 201, 429, 201]);
+      expect([a, b].map((client) => client.named('text.said').map(({ data }) => data.text))).toEqual([
+        ['1', '2', '5'],
+        ['7', '8', '9'],
+      ]);
+      const refused = bus.publish(slowChannel.topic({ room: 'a' }), TextSaid, { text: '10' });
+      await expect(refused).rejects.toMatchObject({ code: 'RATE_LIMITED', topic: 'slow/a' });
+      const { retryAfterMs } = (await refused.catch((error: unknown) => error)) as RateLimitError;
+      expect(retryAfterMs).toBeGreaterThan(0);
+      expect(retryAfterMs).toBeLessThanOrEqual(1_000_000);
     });
   });
 

@@ -110,6 +110,36 @@ describe('defineChannel', () => {
     expect(() => define(options)).toThrow(refused('INVALID_OPTION', `Channel "orders/:orderId": ${why}`));
   });
 
+  it('takes as many events at once as in a second, and at least one, where it names no burst', () => {
+    const limitOf = (publishLimit: unknown) => define({ publishLimit }).publishLimit;
+
+    expect(define({}).publishLimit).toBeUndefined();
+    expect(limitOf({ perSecond: 2.5 })).toEqual({ perSecond: 2.5, burst: 3 });
+    expect(limitOf({ perSecond: 0.001 })).toEqual({ perSecond: 0.001, burst: 1 });
+    expect(limitOf({ perSecond: 1_000_000, burst: 1 })).toEqual({ perSecond: 1_000_000, burst: 1 });
+  });
+
+  it.each([0, 0.0009, 1_000_001, -1, NaN, Infinity, '5', null, undefined])(
+    'refuses a publishLimit of %s events a second',
+    (perSecond) => {
+      expect(() => define({ publishLimit: { perSecond } })).toThrow(
+        refused(
+          'INVALID_OPTION',
+          `Channel "orders/:orderId": publishLimit.perSecond must be a number from 0.001 to 1000000, not ${String(perSecond)}.`,
+        ),
+      );
+    },
+  );
+
+  it.each([0, 1.5, -1, NaN, Infinity, '5', null])('refuses a publishLimit with a burst of %s', (burst) => {
+    expect(() => define({ publishLimit: { perSecond: 1, burst } })).toThrow(
+      refused(
+        'INVALID_OPTION',
+        `Channel "orders/:orderId": publishLimit.burst must be a whole number of at least 1, not ${String(burst)}.`,
+      ),
+    );
+  });
+
   it('keeps the timings that it is given', () => {
     expect(define({ heartbeatMs: 10, retryMs: 0 })).toMatchObject({ heartbeatMs: 10, retryMs: 0 });
   });

@@ -34,6 +34,14 @@ export interface LagLimit {
   readonly exceeded?: 'gap' | 'disconnect';
 }
 
+/** How many events each topic of a channel takes from each node. */
+export interface PublishLimit {
+  /** Events a second in the long run, from 0.001 to 1,000,000. */
+  readonly perSecond: number;
+  /** Events at once, after a quiet time. @default `perSecond`, and at least 1 */
+  readonly burst?: number;
+}
+
 /** What `defineChannel` takes. */
 export interface ChannelOptions<E extends EventType> {
   /** The events that this channel's topics carry; at least one, each with a name of its own. */
@@ -48,6 +56,8 @@ export interface ChannelOptions<E extends EventType> {
   readonly slowReaders?: SlowReaders;
   /** How far behind a reader may be that catches up. @default as far as the log reaches */
   readonly lagLimit?: LagLimit;
+  /** How many events each of its topics takes; a publish of more rejects with `RATE_LIMITED`. @default no limit */
+  readonly publishLimit?: PublishLimit;
   /**
    * Whether streams are sent as gzip to clients that accept it; each batch is compressed once for all of them. Leave it off where
    * one event may hold both a secret and text that a stranger chooses: the size of what is sent then tells of the secret
@@ -67,6 +77,7 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
   readonly retryMs: number | undefined;
   readonly slowReaders: SlowReaders;
   readonly lagLimit: LagLimit | undefined;
+  readonly publishLimit: Required<PublishLimit> | undefined;
   readonly compression: boolean;
   /** The pattern, parsed. */
   readonly topicPattern: TopicPattern;
@@ -110,6 +121,7 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     this.slowReaders = this.#oneOf('slowReaders', options.slowReaders ?? 'catch-up', SLOW_READERS);
     this.compression = this.#oneOf('compression', options.compression ?? false, [true, false]);
     this.lagLimit = options.lagLimit === undefined ? undefined : this.#lagLimit(options.lagLimit);
+    this.publishLimit = options.publishLimit === undefined ? undefined : this.#publishLimit(options.publishLimit);
   }
 
   /**
@@ -144,6 +156,19 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     });
   }
 
+  #publishLimit({ perSecond, burst = Math.ceil(perSecond) }: PublishLimit): Required<PublishLimit> {
+    if (typeof perSecond !== 'number' || !(perSecond >= MIN_PER_SECOND && perSecond <= MAX_PER_SECOND)) {
+      throw new SseChannelsError(
+        'INVALID_OPTION',
+        `Channel "${this.pattern}": publishLimit.perSecond must be a number from ${MIN_PER_SECOND} to ${MAX_PER_SECOND}, not ${String(perSecond)}.`,
+      );
+    }
+    return Object.freeze({
+      perSecond,
+      burst: this.#wholeNumber('publishLimit.burst', burst, 1),
+    });
+  }
+
   #oneOf<Value extends string | boolean>(option: string, value: Value, values: readonly Value[]): Value {
     if (values.includes(value)) return value;
     throw new SseChannelsError(
@@ -161,6 +186,9 @@ export class Channel<Pattern extends string = string, E extends EventType = Even
     );
   }
 }
+
+const MIN_PER_SECOND = 0.001;
+const MAX_PER_SECOND = 1_000_000;
 
 const SLOW_READERS: readonly SlowReaders[] = ['catch-up', 'latest', 'disconnect'];
 

@@ -18,6 +18,7 @@ export type SseChannelsErrorCode =
   | 'INVALID_HANDLER_RESULT'
   | 'LIMIT_REACHED'
   | 'LOG_GAP'
+  | 'RATE_LIMITED'
   | 'CLOSED'
   | 'DRAINING';
 
@@ -75,5 +76,29 @@ export class LimitError extends SseChannelsError {
     readonly most: number,
   ) {
     super('LIMIT_REACHED', `There are ${most} ${WHAT_IS_LIMITED[limit]}, the most that "limits.${limit}" allows.`);
+  }
+}
+
+/** A topic takes no more events for now; nothing was sent. Where a request asked for it, 429 is the answer. */
+export class RateLimitError extends SseChannelsError {
+  override readonly name = 'RateLimitError';
+
+  /**
+   * @param topic the topic's name
+   * @param events how many were to be published
+   * @param retryAfterMs after how many milliseconds the topic takes as many; null: never, they are more than its burst
+   */
+  constructor(
+    readonly topic: string,
+    { perSecond, burst }: { readonly perSecond: number; readonly burst: number },
+    events: number,
+    readonly retryAfterMs: number | null,
+  ) {
+    const wayOut =
+      retryAfterMs === null ? `publish ${events} events in smaller lots` : `try again in ${retryAfterMs} ms`;
+    super(
+      'RATE_LIMITED',
+      `Topic "${topic}" takes ${perSecond} events a second and ${burst} at once (its channel's "publishLimit"), nothing was sent; ${wayOut}.`,
+    );
   }
 }

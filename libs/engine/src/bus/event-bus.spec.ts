@@ -162,6 +162,45 @@ describe('EventBus.publish', () => {
   });
 });
 
+describe('a publishLimit', () => {
+  const limited = defineChannel('limited/:id', { events: [Count, late], publishLimit: { perSecond: 0.001, burst: 3 } });
+
+  it('refuses what is more than the topic takes, alone or together, and appends nothing of it', async () => {
+    const { bus, published } = setUp();
+    const topic = bus.topic(limited.topic({ id: 1 }));
+    const other = bus.topic(limited.topic({ id: 2 }));
+    await bus.publish(topic, Count, { n: 1 });
+
+    const outcomes = await Promise.allSettled([
+      bus.publishMany(topic, [Count.of(2), late.of(3), Count.of(4)]),
+      bus.publishMany(topic, [Count.of(5), late.of(6)]),
+      topic.publish(Count.of(7)),
+      other.publish(late.of(8)),
+    ]);
+
+    const codes = outcomes.map((outcome) => (outcome as PromiseRejectedResult).reason?.code as unknown);
+    expect(codes).toEqual(['RATE_LIMITED', undefined, 'RATE_LIMITED', undefined]);
+    expect((await topic.read()).events.map(({ event }) => (event instanceof Count ? event.n : event))).toEqual([
+      1, 5, 6,
+    ]);
+    expect(published.sort()).toEqual(['limited/1 count', 'limited/1 count', 'limited/1 late', 'limited/2 late']);
+    bus.close();
+  });
+
+  it('counts no event that is not valid', async () => {
+    const { bus } = setUp();
+    const topic = bus.topic(limited.topic({ id: 1 }));
+
+    for (let n = 0; n < 5; n += 1) {
+      await expect(topic.publish(late.of(-1))).rejects.toMatchObject({ code: 'EVENT_INVALID' });
+      await expect(topic.publish(new Stranger() as never)).rejects.toMatchObject({ code: 'EVENT_NOT_DECLARED' });
+    }
+
+    expect(await topic.publish(Count.of(1))).toEqual(expect.any(String));
+    bus.close();
+  });
+});
+
 describe('EventBus.publishMany', () => {
   it('sends none when one is not valid, wherever it stands and however it is refused', async () => {
     const { bus, topic, kept } = setUp();

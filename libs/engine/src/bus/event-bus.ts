@@ -21,6 +21,7 @@ import { EMPTY_DIRECTORY, type ConnectionDirectory } from '../directory/connecti
 import type { Observer } from '../observer/observer.js';
 import type { History } from './delivery.js';
 import { deliver, EventStream, type EventStreamSource } from './event-stream.js';
+import { TokenBuckets } from './token-buckets.js';
 
 /** The most events that one `topic.read()` answers. */
 const MAX_READ = 10_000;
@@ -43,6 +44,7 @@ export class EventBus {
   readonly #open = new Set<Subscriber<never>>();
   /** Topics with an event whose validator is still at work: what comes later waits behind it. */
   readonly #busy = new Map<string, Promise<unknown>>();
+  readonly #buckets = new TokenBuckets();
 
   constructor(parts: EventBusParts) {
     this.#parts = parts;
@@ -55,17 +57,20 @@ export class EventBus {
    * @param type the event's class or definition, with `data`; or alone an instance: of the class, or `definition.of(data)`
    * @returns the record's cursor, when the log has it
    * @throws rejects with EventValidationError listing every failed property; SseChannelsError `EVENT_NOT_DECLARED`,
-   * `EVENT_NOT_SERIALIZABLE`, `EVENT_TOO_LARGE`, `CLOSED`; or the backplane's error
+   * `EVENT_NOT_SERIALIZABLE`, `EVENT_TOO_LARGE`, `CLOSED`; RateLimitError; or the backplane's error
    */
   publish<E extends EventType, T extends E>(topic: Topic<string, E>, type: T, data: EventInput<T>): Promise<Cursor>;
   publish<E extends EventType>(topic: Topic<string, E>, event: EventInstance<E>): Promise<Cursor>;
   async publish(topic: Topic, ...event: [unknown] | [EventType, unknown]): Promise<Cursor> {
-    return this.#inTurn(topic, this.#encode(topic, event), (draft) => this.#append(topic, draft));
+    return this.#inTurn(topic, this.#encode(topic, event), (draft) => {
+      this.#take(topic, 1);
+      return this.#append(topic, draft);
+    });
   }
 
   /**
    * Publishes several events of one topic in their order. All are validated before the first is appended: when one is not
-   * valid, none is sent.
+   * valid, or they are more than the topic takes now, none is sent.
    * @returns their cursors
    * @throws as `publish`
    */
@@ -84,7 +89,10 @@ export class EventBus {
     const encoded = drafts.some((draft) => draft instanceof Promise)
       ? Promise.all(drafts.map((draft) => Promise.resolve(draft)))
       : (drafts as Draft[]);
-    return this.#inTurn(topic, encoded, (all) => Promise.all(all.map((draft) => this.#append(topic, draft))));
+    return this.#inTurn(topic, encoded, (all) => {
+      this.#take(topic, all.length);
+      return Promise.all(all.map((draft) => this.#append(topic, draft)));
+    });
   }
 
   /** Events of a channel or a topic as they are published, on any node: an Observable of `{ topic, name, event, cursor }`. */
@@ -133,6 +141,7 @@ export class EventBus {
   /** Completes all streams; the backplane is closed by whoever made it. */
   close(): void {
     for (const subscriber of this.#open) subscriber.complete();
+    this.#buckets.close();
   }
 
   #source(): EventStreamSource {
@@ -172,6 +181,11 @@ export class EventBus {
     });
     this.#busy.set(topic.name, settled);
     return appended;
+  }
+
+  #take(topic: Topic, events: number): void {
+    const { publishLimit } = topic.channel;
+    if (publishLimit !== undefined) this.#buckets.take(topic.name, publishLimit, events);
   }
 
   async #append(topic: Topic, draft: Draft): Promise<Cursor> {
