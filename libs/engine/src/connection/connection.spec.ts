@@ -28,10 +28,7 @@ class ScriptedSource implements Source {
   }
 }
 
-function opened(
-  prepare: (sink: RecordingSink, source: ScriptedSource) => void = () => undefined,
-  grant: Grant = { endsAt: null },
-) {
+function opened(prepare: (sink: RecordingSink, source: ScriptedSource) => void = () => undefined, grant?: Grant) {
   const sink = new RecordingSink();
   const source = new ScriptedSource();
   prepare(sink, source);
@@ -39,7 +36,7 @@ function opened(
   const connection = new Connection(
     sink,
     source,
-    { id: 'c1', heartbeatMs: 15_000, retryMs: 3_000, grant },
+    { id: 'c1', heartbeatMs: 15_000, retryMs: 3_000, ...(grant === undefined ? {} : { grant }) },
     {
       onEnd: (_connection, reason) => told.push(reason),
       onClose: () => told.push('closed'),
