@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { compileProgram } from '../../.ci/compile-program.mjs';
 import { ALL_CLAIMS } from './claims/all-claims.js';
 // Plain JavaScript: it is run before anything is compiled.
-import { COMPILED, compile } from './compile.mjs';
 import { FAULTY_VARIANTS, type FaultyVariant } from './faulty-variants.js';
 import { ADAPTERS } from './own-app.js';
 import { startOwnApp, startOwnProcess, type RunningTarget } from './own-target.js';
@@ -18,7 +18,11 @@ const run = promisify(execFile);
 const seed = Number(process.env['CONFORMANCE_SEED'] ?? Date.now() % 1_000_000);
 const readers = findReaders();
 
-beforeAll(() => compile());
+/** Where the own application's main program, and the command, are compiled to. */
+let compiled = '';
+beforeAll(() => {
+  compiled = compileProgram('test/conformance');
+});
 
 afterAll(async () => {
   for (const reader of readers) await reader.close?.();
@@ -28,7 +32,7 @@ describe.each(ADAPTERS)('the own application on %s, a process', (adapter) => {
   let running: RunningTarget;
 
   beforeAll(async () => {
-    running = await startOwnProcess(adapter, COMPILED);
+    running = await startOwnProcess(adapter, compiled);
   }, 30_000);
 
   afterAll(() => running?.stop());
@@ -68,7 +72,7 @@ describe('npm run conformance', () => {
 
   const conformance = async (...words: string[]): Promise<{ code: unknown; stdout: string }> => {
     const { streamUrl, publishUrl, body } = running.target;
-    const main = join(COMPILED, 'test', 'conformance', 'conformance.js');
+    const main = join(compiled, 'test', 'conformance', 'conformance.js');
     const app = ['--stream', streamUrl, '--publish', publishUrl, '--body', body];
     const options = ['--seeds', '2', '--seed', '7', '--readers', 'raw'];
     try {

@@ -17,7 +17,7 @@ export interface RunningTarget {
 
 /**
  * Starts the own application as a process.
- * @param compiled the folder that `compile.mjs` fills
+ * @param compiled the folder that `.ci/compile-program.mjs` fills
  */
 export async function startOwnProcess(adapter: AdapterName, compiled: string): Promise<RunningTarget> {
   const port = await freePort();

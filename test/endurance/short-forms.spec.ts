@@ -1,14 +1,15 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { compileProgram } from '../../.ci/compile-program.mjs';
 
 const run = promisify(execFile);
 
 /** Short forms of the commands in docs/endurance.md, so that they work when somebody needs them. */
 describe('the endurance commands', () => {
-  beforeAll(async () => {
-    await run(process.execPath, ['.ci/compile-program.mjs', 'test/endurance']);
-  }, 120_000);
+  beforeAll(() => {
+    compileProgram('test/endurance');
+  });
 
   it('fuzz: 20,000 hostile cases come back identical or are refused', async () => {
     const last = await lastLineOf('fuzz', '--cases', '20000', '--seed', '7');

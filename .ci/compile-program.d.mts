@@ -1,0 +1,2 @@
+/** What `compile-program.mjs` exports. */
+export function compileProgram(folder: string): string;

@@ -1,3 +1,0 @@
-/** What `compile.mjs` exports. */
-export const COMPILED: string;
-export function compile(): void;
