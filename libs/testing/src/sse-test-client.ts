@@ -1,5 +1,6 @@
 /** A client for tests: opens a stream over a real socket, keeps everything that came, and waits for conditions with a deadline. */
 import { request as httpRequest, type ClientRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { StringDecoder } from 'node:string_decoder';
 import { FrameParser, type ClosingData, type GapData, type OpenData, type ParsedEvent } from '@sse-channels/protocol';
 
 /** How a stream is asked for. */
@@ -55,8 +56,10 @@ export class SseTestClient {
       onRetry: (retryMs) => this.retries.push(retryMs),
       onComment: () => (this.comments += 1),
     });
+    // A chunk may end inside of a character.
+    const decoder = new StringDecoder('utf8');
     response.on('data', (chunk: Buffer) => {
-      this.text += chunk.toString('utf8');
+      this.text += decoder.write(chunk);
       if (String(response.headers['content-type']).startsWith('text/event-stream')) this.#parser.push(chunk);
       this.#look();
     });
