@@ -37,8 +37,10 @@ export interface ConnectionOptions {
   readonly party?: Party;
 }
 
-const NOBODY: Party = { principal: null, address: null };
-const FOR_EVER: Grant = { endsAt: null };
+/** One for all of whom nothing is known. */
+export const NOBODY: Party = { principal: null, address: null };
+/** One for all that end by nothing but themselves. */
+export const FOR_EVER: Grant = { endsAt: null };
 
 /** What a connection tells its hub. */
 export interface ConnectionListener {

@@ -13,8 +13,10 @@ import { Reflector } from '@nestjs/core';
 import {
   Connections,
   EventCodec,
+  FOR_EVER,
   Hub,
   ItemSource,
+  NOBODY,
   type Grant,
   type Party,
   type Source,
@@ -108,7 +110,9 @@ export class SseInterceptor implements NestInterceptor {
   #partyOf(context: ExecutionContext): Party {
     const request = context.switchToHttp().getRequest<{ readonly ip?: string }>();
     const { principal, limits } = this.settings;
-    return { principal: principal(request), address: limits.perAddress === null ? null : (request.ip ?? null) };
+    const named = principal(request);
+    const address = limits.perAddress === null ? null : (request.ip ?? null);
+    return named === null && address === null ? NOBODY : { principal: named, address };
   }
 
   async #plan(
@@ -170,7 +174,8 @@ export class SseInterceptor implements NestInterceptor {
       }
       return ends.length === 0 ? null : Math.min(...ends);
     };
-    const first = authorize === undefined && fixed.length === 0 ? null : await endsAt();
+    if (authorize === undefined && fixed.length === 0 && everyMs === null) return FOR_EVER;
+    const first = await endsAt();
     if (everyMs === null) return { endsAt: first };
     const ask = async (): Promise<number | null | false> => {
       try {
