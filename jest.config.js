@@ -1,3 +1,5 @@
+import { SWC_OPTIONS } from './.ci/swc-options.mjs';
+
 /** Native ESM under jest: swc transforms, the libs are read from their sources. */
 export default {
   testEnvironment: 'node',
@@ -9,18 +11,6 @@ export default {
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   transform: {
-    '^.+\\.ts$': [
-      '@swc/jest',
-      {
-        jsc: {
-          target: 'es2022',
-          parser: { syntax: 'typescript', decorators: true },
-          transform: { legacyDecorator: true, decoratorMetadata: true },
-          keepClassNames: true,
-        },
-        module: { type: 'es6' },
-        sourceMaps: 'inline',
-      },
-    ],
+    '^.+\\.ts$': ['@swc/jest', SWC_OPTIONS],
   },
 };
