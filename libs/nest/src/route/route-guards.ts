@@ -2,6 +2,7 @@
 import { Injectable, type CanActivate, type ExecutionContext, type Type } from '@nestjs/common';
 import { GUARDS_METADATA } from '@nestjs/common/constants.js';
 import { ContextIdFactory, ExternalContextCreator, ModulesContainer } from '@nestjs/core';
+import { standFor } from './sse-route.js';
 
 type Guard = CanActivate | Type<CanActivate>;
 
@@ -59,11 +60,7 @@ function guardsOf(target: object): readonly Guard[] {
 
 /** What guards see of the handler, and nothing of what it does. */
 function standIn(handler: ReturnType<ExecutionContext['getHandler']>, guards: readonly CanActivate[]): () => void {
-  const stand = (): void => undefined;
-  Object.defineProperty(stand, 'name', { value: handler.name });
-  for (const key of Reflect.getMetadataKeys(handler) as unknown[]) {
-    Reflect.defineMetadata(key, Reflect.getMetadata(key, handler), stand);
-  }
+  const stand = standFor(handler, (): void => undefined);
   Reflect.defineMetadata(GUARDS_METADATA, guards, stand);
   return stand;
 }

@@ -65,3 +65,12 @@ export function checkReauthorizeMs(value: unknown, route: string): void {
     `${route}: reauthorizeMs must be a whole number from 100 to ${MAX_TIMER_MS}, or null, not ${JSON.stringify(value)}.`,
   );
 }
+
+/** Makes a function that stands for a handler look like it: its name, and what decorators noted on it. */
+export function standFor<Stand extends object>(handler: { readonly name: string }, stand: Stand): Stand {
+  Object.defineProperty(stand, 'name', { value: handler.name, configurable: true });
+  for (const key of Reflect.getMetadataKeys(handler) as unknown[]) {
+    Reflect.defineMetadata(key, Reflect.getMetadata(key, handler), stand);
+  }
+  return stand;
+}

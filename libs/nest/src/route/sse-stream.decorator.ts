@@ -7,6 +7,7 @@ import {
   checkReauthorizeMs,
   HandlesResponse,
   SSE_ROUTE,
+  standFor,
   StreamResult,
   type HandlerDecorator,
   type SseRoute,
@@ -79,9 +80,5 @@ const KeepResult = (_target: object, _key: string | symbol, descriptor: Property
   const kept = function (this: unknown, ...args: unknown[]): unknown {
     return keep(handler.apply(this, args));
   };
-  Object.defineProperty(kept, 'name', { value: handler.name, configurable: true });
-  for (const key of Reflect.getMetadataKeys(handler) as unknown[]) {
-    Reflect.defineMetadata(key, Reflect.getMetadata(key, handler), kept);
-  }
-  descriptor.value = kept;
+  descriptor.value = standFor(handler, kept);
 };
