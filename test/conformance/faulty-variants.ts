@@ -384,6 +384,8 @@ function wrapped(replace: (backplane: Backplane) => Partial<Backplane>): Fault {
       const backplane: Backplane = new MemoryBackplane();
       return {
         epoch: backplane.epoch,
+        capabilities: backplane.capabilities,
+        state: backplane.state,
         ready: () => backplane.ready(),
         append: (...draft) => backplane.append(...draft),
         read: (...query) => backplane.read(...query),

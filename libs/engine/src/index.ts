@@ -1,6 +1,7 @@
 /** The engine: bus, backplane, hub and connections. Knows neither Nest nor HTTP. */
 export * from './backplane/backplane.js';
 export * from './backplane/continuous-tail.js';
+export * from './backplane/idempotency-keys.js';
 export * from './backplane/memory-backplane.js';
 export * from './bus/delivery.js';
 export * from './bus/event-bus.js';

@@ -19,6 +19,8 @@ export type SseChannelsErrorCode =
   | 'LIMIT_REACHED'
   | 'LOG_GAP'
   | 'RATE_LIMITED'
+  | 'APPEND_FAILED'
+  | 'UNAVAILABLE'
   | 'CLOSED'
   | 'DRAINING';
 
@@ -100,5 +102,31 @@ export class RateLimitError extends SseChannelsError {
       'RATE_LIMITED',
       `Topic "${topic}" takes ${perSecond} events a second and ${burst} at once (its channel's "publishLimit"), nothing was sent; ${wayOut}.`,
     );
+  }
+}
+
+/**
+ * What became of an event whose append failed: it is not in the log, or nobody knows, because the answer was lost on its way.
+ * Who publishes again after `unknown` risks a double, unless both carry one `idempotencyKey`.
+ */
+export type AppendOutcome = 'not-written' | 'unknown';
+
+/** The log did not confirm an event within its deadline, or refused it. */
+export class AppendError extends SseChannelsError {
+  override readonly name = 'AppendError';
+
+  constructor(
+    /** The topic's name. */
+    readonly topic: string,
+    readonly outcome: AppendOutcome,
+    /** What happened, as the end of the message. */
+    reason: string,
+    options?: { cause?: unknown },
+  ) {
+    const outcomeText =
+      outcome === 'not-written'
+        ? 'it was not written'
+        : 'whether it was written is not known; publish it again with one idempotencyKey';
+    super('APPEND_FAILED', `An event of topic "${topic}" was not confirmed, ${outcomeText}: ${reason}`, options);
   }
 }

@@ -1,17 +1,38 @@
 /** The contract that every backplane keeps, as cases for any test runner: ours and strangers' pass the same ones. */
 import assert from 'node:assert/strict';
-import { ContinuousTail, type Backplane, type EventRecord, type Page, type ReadStart } from '@sse-channels/engine';
+import {
+  ContinuousTail,
+  type Backplane,
+  type BackplaneCapabilities,
+  type EventRecord,
+  type Page,
+  type ReadStart,
+} from '@sse-channels/engine';
 import {
   compareOffsets,
   FIRST_OFFSET,
   formatOffset,
+  laterOffset,
   parseCursor,
   type Offset,
   type Retention,
 } from '@sse-channels/protocol';
 import { eventually } from './eventually.js';
+import { randomOf } from './seeded-random.js';
 
-/** One case; register it with your runner: `for (const { name, run } of backplaneContract(create)) it(name, run);` */
+/** What is tried: how to make it, and what it is to declare of itself. */
+export interface ContractSubject {
+  /**
+   * Makes a backplane on the log space of this name, not yet `ready()`. The same name again is another node of it, or, after the first
+   * was closed, the process that comes after. The case closes what it made.
+   * @param space letters, digits and `-`
+   */
+  open(space: string): Backplane | Promise<Backplane>;
+  /** Where it declares that it can not do a thing, the contract holds it to that instead: nothing is left out. */
+  readonly capabilities: BackplaneCapabilities;
+}
+
+/** One case; register it with your runner: `for (const { name, run } of backplaneContract(subject)) it(name, run);` */
 export interface ContractCase {
   readonly name: string;
   run(): Promise<void>;
@@ -19,27 +40,44 @@ export interface ContractCase {
 
 const KEEP: Retention = { maxEvents: 1_000, maxAgeMs: 3_600_000, maxBytes: 10_485_760 };
 
-/**
- * The cases of the contract.
- * @param create makes a backplane with a log space of its own; called once a case, closed by the case
- */
-export function backplaneContract(create: () => Backplane | Promise<Backplane>): ContractCase[] {
+/** How many random interleavings are tried. */
+const SEEDS = 12;
+
+/** The cases of the contract; each has a log space of its own. */
+export function backplaneContract(subject: ContractSubject): ContractCase[] {
   const cases: ContractCase[] = [];
-  const topics = topicNames();
-  const contract = (name: string, test: (backplane: Backplane, topic: string) => Promise<void>): void => {
+  const { capabilities } = subject;
+  /** A case of several backplanes; `open` makes one more of the case's log space. */
+  const nodes = (name: string, test: (open: () => Promise<Backplane>, topic: string) => Promise<void>): void => {
+    const number = cases.length + 1;
+    const space = `contract-${process.pid}-${number}`;
     cases.push({
       name,
       run: async () => {
-        const backplane = await create();
-        await backplane.ready();
+        const opened: Backplane[] = [];
+        const open = async (): Promise<Backplane> => {
+          const backplane = await subject.open(space);
+          opened.push(backplane);
+          await backplane.ready();
+          return backplane;
+        };
         try {
-          await test(backplane, topics.next().value);
+          await test(open, `contract${number}/${process.pid}`);
         } finally {
-          await backplane.close();
+          await Promise.all(opened.map((backplane) => backplane.close()));
         }
       },
     });
   };
+  const contract = (name: string, test: (backplane: Backplane, topic: string) => Promise<void>): void =>
+    nodes(name, async (open, topic) => test(await open(), topic));
+
+  contract(
+    'it declares what it is tried for, and is live when it is ready',
+    async ({ capabilities: declared, state }) => {
+      assert.deepEqual([declared, state], [capabilities, 'live']);
+    },
+  );
 
   contract(
     'an append resolves to a cursor of the epoch, and the record is read back as it was',
@@ -123,10 +161,11 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
     assert.deepEqual(numbers(all.records), range(0, 10));
   });
 
-  contract('a log keeps no more than maxEvents, and tells who stood before', async (backplane, topic) => {
+  contract('a log soon keeps no more than maxEvents, and tells who stood before', async (backplane, topic) => {
     const offsets: Offset[] = [];
     for (let n = 0; n < 10; n += 1)
       offsets.push(offsetOf(await backplane.append(topic, draft(n), { ...KEEP, maxEvents: 4 })));
+    await keeps(backplane, topic, 4);
     for (const [n, offset] of offsets.entries()) {
       const page = await backplane.read(topic, offset, 20);
       const whole = n >= 5;
@@ -138,16 +177,21 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
   contract('after a gap, reading on from the place that was told is intact', async (backplane, topic) => {
     const first = await backplane.append(topic, draft(0), { ...KEEP, maxEvents: 3 });
     for (let n = 1; n < 10; n += 1) await backplane.append(topic, draft(n), { ...KEEP, maxEvents: 3 });
+    await keeps(backplane, topic, 3);
     const gap = await backplane.read(topic, offsetOf(first), 20);
     const again = await backplane.read(topic, gap.from, 20);
     assert.deepEqual([gap.intact, again.intact, numbers(again.records)], [false, true, [7, 8, 9]]);
   });
 
-  contract('a log keeps no more than maxBytes', async (backplane, topic) => {
+  contract('a log soon keeps no more than maxBytes', async (backplane, topic) => {
     for (let n = 0; n < 50; n += 1)
       await backplane.append(topic, { name: 'n', data: JSON.stringify('x'.repeat(98)) }, { ...KEEP, maxBytes: 1_000 });
+    await eventually(
+      async () => (await backplane.read(topic, null, 100)).records.length <= 10,
+      'at most ten records of a hundred bytes are kept',
+    );
     const { records, intact } = await backplane.read(topic, null, 100);
-    assert.ok(records.length > 0 && records.length <= 10, `${records.length} records kept`);
+    assert.ok(records.length > 0, 'some are kept');
     assert.equal(intact, true);
   });
 
@@ -169,6 +213,7 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
     const cursor = await backplane.append(topic, draft(0), { ...KEEP, maxEvents: 0 });
     await backplane.append(topic, draft(1), { ...KEEP, maxEvents: 0 });
     await eventually(() => tailed.length === 2, 'two live records');
+    await keeps(backplane, topic, 0);
     const page = await backplane.read(topic, offsetOf(cursor), 10);
     tail.end();
     assert.deepEqual([page.intact, page.records.length, numbers(tailed)], [false, 0, [0, 1]]);
@@ -320,26 +365,230 @@ export function backplaneContract(create: () => Backplane | Promise<Backplane>):
     }
   });
 
-  cases.push({
-    name: 'after close, appends and reads reject and tails are silent',
-    run: async () => {
-      const backplane = await create();
-      await backplane.ready();
-      await backplane.tail('closed', () => assert.fail('a record after close'), noLoss);
-      await backplane.close();
-      await assert.rejects(append(backplane, 'closed', 0));
-      await assert.rejects(backplane.read('closed', null, 1));
+  contract('a page with the last n records of many is whole and ends at the head', async (backplane, topic) => {
+    await Promise.all(Array.from({ length: 900 }, (_, n) => append(backplane, topic, n)));
+    const page = await backplane.read(topic, { last: 600 }, 600);
+    assert.deepEqual([numbers(page.records), page.more], [range(300, 900), false]);
+  });
+
+  contract(
+    'of appends with one idempotencyKey only the first is kept, and all answer its cursor',
+    async (backplane, topic) => {
+      const keyed = (n: number, idempotencyKey: string, of = topic): Promise<string> =>
+        backplane.append(of, draft(n), KEEP, { idempotencyKey });
+      const together = await Promise.all([keyed(0, 'ä key/1'), keyed(1, 'ä key/1'), keyed(2, 'other')]);
+      const later = await keyed(3, 'ä key/1');
+      const elsewhere = await keyed(4, 'ä key/1', `${topic}/other`);
+      assert.deepEqual([together[1], later], [together[0], together[0]]);
+      assert.notEqual(elsewhere, later);
+      assert.deepEqual(numbers(await readAll(backplane, topic, null)), [0, 2]);
     },
+  );
+
+  contract('a follower reaches every place of the log space, whatever its own topic does', async (backplane, topic) => {
+    const reached: string[] = [];
+    const follower = new ContinuousTail(backplane, topic, {
+      onRecord: ({ data }) => reached.push(data),
+      onGap: (reason) => reached.push(reason),
+      onError: (error) => reached.push(String(error)),
+    });
+    await follower.open();
+    const elsewhere = offsetOf(await append(backplane, `${topic}/other`, 0));
+    follower.reach(elsewhere);
+    await eventually(() => compareOffsets(follower.position, elsewhere) >= 0, 'the follower is as far');
+    follower.end();
+    assert.deepEqual(reached, []);
+  });
+
+  contract(
+    capabilities.order === 'space'
+      ? "a tail's position follows the records of other topics that are tailed here"
+      : "a tail's position follows its own records alone",
+    async (backplane, topic) => {
+      const quiet = await backplane.tail(topic, () => assert.fail('a record of another topic'), noLoss);
+      const tailed: EventRecord[] = [];
+      const other = await backplane.tail(`${topic}/other`, (record) => tailed.push(record), noLoss);
+      const last = offsetOf(await append(backplane, `${topic}/other`, 0));
+      await eventually(() => tailed.length === 1, 'the live record of the other topic');
+      const follows = compareOffsets(quiet.position, last) >= 0;
+      quiet.end();
+      other.end();
+      assert.equal(follows, capabilities.order === 'space');
+    },
+  );
+
+  for (let seed = 1; seed <= SEEDS; seed += 1) {
+    contract(
+      `in any interleaving of appends, trims, reads and followers, all is whole, in order and given once: seed ${seed}`,
+      (backplane, topic) => interleave(backplane, topic, randomOf(seed)),
+    );
+  }
+
+  nodes(
+    capabilities.durable
+      ? 'what was acknowledged is there for the next process, and its records follow: the same epoch, later offsets'
+      : 'the next process has another epoch, so that no old cursor is taken for one of its own',
+    async (open, topic) => {
+      const before = await open();
+      const cursors: string[] = [];
+      for (let n = 0; n < 20; n += 1) cursors.push(await append(before, topic, n));
+      const { epoch } = before;
+      await before.close();
+      const after = await open();
+      if (!capabilities.durable) return assert.notEqual(after.epoch, epoch);
+      assert.equal(after.epoch, epoch);
+      const next = await append(after, topic, 20);
+      assert.ok(compareOffsets(offsetOf(cursors[19] as string), offsetOf(next)) < 0, 'offsets go on');
+      const records = await readAll(after, topic, offsetOf(cursors[4] as string));
+      assert.deepEqual(numbers(records), range(5, 21));
+      assert.equal(records.at(-1)?.prev, offsetOf(cursors[19] as string));
+    },
+  );
+
+  nodes(
+    capabilities.sharedAcrossNodes
+      ? 'two nodes have the same logs: each follows, reads and continues what the other appends'
+      : 'a second node has nothing in common with the first, or is refused',
+    async (open, topic) => {
+      const one = await open();
+      if (!capabilities.sharedAcrossNodes) {
+        const other = await open().catch(() => null);
+        return assert.notEqual(other?.epoch, one.epoch);
+      }
+      const two = await open();
+      const tailed: EventRecord[] = [];
+      const tail = await two.tail(topic, (record) => tailed.push(record), noLoss);
+      const cursors: string[] = [];
+      for (let n = 0; n < 40; n += 1) cursors.push(await append(n % 2 === 0 ? one : two, topic, n));
+      await eventually(() => tailed.length === 40, 'forty live records');
+      tail.end();
+      assert.equal(one.epoch, two.epoch);
+      assert.deepEqual(numbers(tailed), range(0, 40));
+      assert.deepEqual(
+        cursors.map((cursor) => offsetOf(cursor)),
+        tailed.map(({ offset }) => offset),
+      );
+      const keyed = { idempotencyKey: 'once' };
+      const [first, second] = [
+        await one.append(topic, draft(40), KEEP, keyed),
+        await two.append(topic, draft(41), KEEP, keyed),
+      ];
+      assert.equal(second, first);
+      assert.deepEqual(numbers(await readAll(two, topic, offsetOf(cursors[9] as string))), range(10, 41));
+    },
+  );
+
+  contract('after close, appends and reads reject and tails are silent', async (backplane, topic) => {
+    await backplane.tail(topic, () => assert.fail('a record after close'), noLoss);
+    await backplane.close();
+    await assert.rejects(append(backplane, topic, 0));
+    await assert.rejects(backplane.read(topic, null, 1));
   });
   return cases;
 }
 
-function* topicNames(): Generator<string, never> {
-  for (let n = 1; ; n += 1) yield `contract${n}/${process.pid}`;
+/** What one follower was told. */
+interface Followed {
+  readonly tail: ContinuousTail;
+  readonly topic: string;
+  /** Offsets of records, and the places that gaps named, in the order in which they were told. */
+  readonly told: Array<{ readonly offset: Offset; readonly gap: boolean }>;
+  readonly start: Offset;
+}
+
+/** Does things at random, several at a time, and compares everything that was read or told with what was appended. */
+async function interleave(backplane: Backplane, topic: string, random: () => number): Promise<void> {
+  const names = [`${topic}/a`, `${topic}/b`, `${topic}/c`];
+  const kept = new Map(names.map((name) => [name, [] as Offset[]]));
+  const pick = <T>(of: readonly T[]): T => of[Math.floor(random() * of.length)] as T;
+  const known: Offset[] = [(await backplane.read(topic, null, 1)).head];
+  const appending = new Set<Promise<void>>();
+  const followers: Followed[] = [];
+  const errors: unknown[] = [];
+  let number = 0;
+
+  const appendOne = (): void => {
+    const name = pick(names);
+    const retention = { ...KEEP, maxEvents: random() < 0.2 ? 3 : 50 };
+    const one = backplane.append(name, draft((number += 1)), retention).then(
+      (cursor) => {
+        kept.get(name)?.push(offsetOf(cursor));
+        known.push(offsetOf(cursor));
+        appending.delete(one);
+      },
+      (error: unknown) => void errors.push(error),
+    );
+    appending.add(one);
+  };
+  const follow = async (name: string, start: Offset): Promise<void> => {
+    const told: Followed['told'] = [];
+    const tail = new ContinuousTail(backplane, name, {
+      onRecord: ({ offset }) => told.push({ offset, gap: false }),
+      onGap: (_, offset) => told.push({ offset, gap: true }),
+      onError: (error) => errors.push(error),
+    });
+    followers.push({ tail, topic: name, told, start });
+    await tail.open(start);
+  };
+  const pages: Array<{ readonly name: string; readonly start: Offset; readonly page: Page }> = [];
+
+  for (let step = 0; step < 150; step += 1) {
+    const dice = random();
+    if (dice < 0.6) appendOne();
+    else if (dice < 0.75) await Promise.all(appending);
+    else if (dice < 0.88) {
+      const [name, start] = [pick(names), pick(known)];
+      pages.push({ name, start, page: await backplane.read(name, start, 1 + Math.floor(random() * 20)) });
+    } else if (dice < 0.96) await follow(pick(names), pick(known));
+    else if (followers.length > 0) {
+      const { tail, topic: name } = pick(followers);
+      tail.end();
+      await follow(name, laterOffset(tail.position, FIRST_OFFSET));
+    }
+  }
+  await Promise.all(appending);
+  for (const offsets of kept.values()) offsets.sort(compareOffsets);
+  const ended = followers.filter(({ tail }) => tail.position === '');
+  assert.deepEqual([errors, ended], [[], []]);
+  const running = followers.filter(({ tail }) => !tail.ended);
+  for (const { tail, topic: name } of running) {
+    const last = kept.get(name)?.at(-1) ?? FIRST_OFFSET;
+    await eventually(() => compareOffsets(tail.position, last) >= 0, `a follower of ${name} is at the head`);
+    tail.end();
+  }
+  for (const { name, start, page } of pages) {
+    const from = page.intact ? start : page.from;
+    const after = (kept.get(name) ?? []).filter((offset) => compareOffsets(offset, from) > 0);
+    const given = page.records.map(({ offset }) => offset);
+    assert.deepEqual(given, after.slice(0, given.length), 'a page is whole from where it begins');
+  }
+  for (const { topic: name, told, start } of followers) {
+    const all = kept.get(name) ?? [];
+    let after = start;
+    let next = all.findIndex((offset) => compareOffsets(offset, start) > 0);
+    for (const { offset, gap } of told) {
+      assert.ok(compareOffsets(offset, after) >= (gap ? 0 : 1), 'nothing is given twice, or out of order');
+      if (gap) {
+        while (next >= 0 && next < all.length && compareOffsets(all[next] as Offset, offset) <= 0) next += 1;
+      } else {
+        assert.equal(all[next], offset, 'nothing is left out');
+        next += 1;
+      }
+      after = offset;
+    }
+  }
 }
 
 function noLoss(): void {
   // A tail may suspect a loss at any time; these cases read what it hands over.
+}
+
+/** Waits until a log has trimmed all but so many records. */
+function keeps(backplane: Backplane, topic: string, count: number): Promise<void> {
+  return eventually(
+    async () => (await backplane.read(topic, null, 100)).records.length === count,
+    `${count} records are kept`,
+  );
 }
 
 function draft(n: number): { name: string; data: string } {

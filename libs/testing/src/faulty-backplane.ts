@@ -1,5 +1,17 @@
 /** A backplane that misbehaves as real ones may: tails that lose, double and delay records, reads that fail. */
-import type { Backplane, Draft, EventRecord, Page, ReadStart, Tail, TopicFilter } from '@sse-channels/engine';
+import type {
+  AppendOptions,
+  Backplane,
+  BackplaneCapabilities,
+  BackplaneListener,
+  BackplaneState,
+  Draft,
+  EventRecord,
+  Page,
+  ReadStart,
+  Tail,
+  TopicFilter,
+} from '@sse-channels/engine';
 import type { Cursor, Offset, Retention } from '@sse-channels/protocol';
 
 /** What may go wrong; each is asked anew for every record or read. */
@@ -27,14 +39,22 @@ export class FaultyBackplane implements Backplane {
     return this.backplane.epoch;
   }
 
-  ready(): Promise<void> {
-    return this.backplane.ready();
+  get capabilities(): BackplaneCapabilities {
+    return this.backplane.capabilities;
   }
 
-  async append(topic: string, draft: Draft, retention: Retention): Promise<Cursor> {
+  get state(): BackplaneState {
+    return this.backplane.state;
+  }
+
+  ready(listener?: BackplaneListener): Promise<void> {
+    return this.backplane.ready(listener);
+  }
+
+  async append(topic: string, draft: Draft, retention: Retention, options?: AppendOptions): Promise<Cursor> {
     const failure = this.faults.failAppend?.(topic) ?? null;
     if (failure !== null) throw failure;
-    return this.backplane.append(topic, draft, retention);
+    return this.backplane.append(topic, draft, retention, options);
   }
 
   async read(filter: TopicFilter, start: ReadStart, limit: number): Promise<Page> {

@@ -49,20 +49,64 @@ export interface Tail {
   end(): void;
 }
 
+/** What a backplane declares; the contract suite holds it to that. */
+export interface BackplaneCapabilities {
+  /** What was acknowledged, and with it every cursor, survives the process. */
+  readonly durable: boolean;
+  /** Every process that opens the same log space reads, writes and follows the same logs. */
+  readonly sharedAcrossNodes: boolean;
+  /**
+   * What moves a tail's position: `space`, the records of all topics that this process follows, so that a stream of many topics
+   * need not read the log of the quiet ones; `topic`, those of its own topic alone.
+   */
+  readonly order: 'space' | 'topic';
+}
+
+/**
+ * Whether the logs can be reached: `live`; `catching-up`, after they could not be; `down`. Tails outlast it: what they miss
+ * meanwhile they make up for by `onLoss`.
+ */
+export type BackplaneState = 'live' | 'catching-up' | 'down';
+
+/** What a backplane tells of itself. */
+export interface BackplaneListener {
+  /** Its state changed. `reason` is a sentence for a log. */
+  onState?(state: BackplaneState, reason: string): void;
+  /** The engine is set up so that a promise may break: which, why, and the way out. */
+  onWarning?(message: string): void;
+}
+
+/** What an append may ask for. */
+export interface AppendOptions {
+  /**
+   * Names what is being said: of several appends to a topic with one key within ten minutes, only the first adds a record, and all
+   * answer its cursor. Up to 256 characters.
+   */
+  readonly idempotencyKey?: string | undefined;
+}
+
 /** Keeps one ordered, bounded log per topic. */
 export interface Backplane {
+  readonly capabilities: BackplaneCapabilities;
+  readonly state: BackplaneState;
   /** The identity of the log space; a new one when continuity with the old one cannot be vouched for. Known once `ready()` resolved. */
   readonly epoch: string;
-  /** Resolves when the logs can be used. */
-  ready(): Promise<void>;
   /**
-   * Adds a record to a topic's log, after every record that was appended before. Appends take their places in the order of
-   * the calls.
-   * @returns the record's cursor
-   * @throws rejects when the record is not known to be kept
+   * Resolves when the logs can be used; called once, before anything else.
+   * @throws rejects when they cannot be: the engine is not there, too old, or set up so that it cannot work
    */
-  append(topic: string, draft: Draft, retention: Retention): Promise<Cursor>;
-  /** Reads at most `limit` records of a topic, or of all topics of a filter in the order of their offsets. */
+  ready(listener?: BackplaneListener): Promise<void>;
+  /**
+   * Adds a record to a topic's log, after every record that was appended before. Appends of a topic take their places in the order
+   * of the calls. What the engine does not answer is tried again, in order and without a double, until a deadline.
+   * @returns the record's cursor
+   * @throws rejects with AppendError when the record is not known to be kept
+   */
+  append(topic: string, draft: Draft, retention: Retention, options?: AppendOptions): Promise<Cursor>;
+  /**
+   * Reads at most `limit` records of a topic, or of all topics of a filter in the order of their offsets.
+   * @throws rejects with SseChannelsError `UNAVAILABLE` when the log cannot be reached within a deadline
+   */
   read(filter: TopicFilter, start: ReadStart, limit: number): Promise<Page>;
   /**
    * Follows a topic, or all topics of a filter, from now on. Records come in the order of their offsets. A tail may lose

@@ -9,7 +9,15 @@ import {
 } from '@sse-channels/protocol';
 import { FaultyBackplane, randomOf } from '@sse-channels/testing';
 import fc from 'fast-check';
-import type { Backplane, EventRecord, Page, ReadStart, Tail } from './backplane.js';
+import type {
+  Backplane,
+  BackplaneCapabilities,
+  BackplaneState,
+  EventRecord,
+  Page,
+  ReadStart,
+  Tail,
+} from './backplane.js';
 import { ContinuousTail } from './continuous-tail.js';
 import { MemoryBackplane } from './memory-backplane.js';
 
@@ -40,6 +48,8 @@ const gapsOf = (told: readonly Told[]): string[] => told.flatMap((entry) => ('ga
 /** A backplane whose tail and reads are what a test says. */
 class ScriptedBackplane implements Backplane {
   readonly epoch = 'scripted';
+  readonly capabilities: BackplaneCapabilities = { durable: false, sharedAcrossNodes: false, order: 'space' };
+  readonly state: BackplaneState = 'live';
   onRecord: (record: EventRecord) => void = () => undefined;
   onLoss: () => void = () => undefined;
   position: Offset = '1-0';

@@ -81,6 +81,10 @@ export class ContinuousTail {
     if (!this.#filling) void this.#fill(this.#head);
   }
 
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   end(): void {
     this.#ended = true;
     this.#tail?.end();

@@ -13,7 +13,8 @@ import type { EventRecord } from './backplane.js';
 import { MemoryBackplane } from './memory-backplane.js';
 
 describe('MemoryBackplane keeps the contract', () => {
-  for (const { name, run } of backplaneContract(() => new MemoryBackplane())) it(name, run);
+  const capabilities = { durable: false, sharedAcrossNodes: false, order: 'space' } as const;
+  for (const { name, run } of backplaneContract({ open: () => new MemoryBackplane(), capabilities })) it(name, run);
 });
 
 const NOW = 1_700_000_000_000;

@@ -12,7 +12,19 @@ import {
   type Offset,
   type Retention,
 } from '@sse-channels/protocol';
-import type { Backplane, Draft, EventRecord, Page, ReadStart, Tail, TopicFilter } from './backplane.js';
+import type {
+  AppendOptions,
+  Backplane,
+  BackplaneCapabilities,
+  BackplaneState,
+  Draft,
+  EventRecord,
+  Page,
+  ReadStart,
+  Tail,
+  TopicFilter,
+} from './backplane.js';
+import { IdempotencyKeys } from './idempotency-keys.js';
 import { MemoryLog } from './memory-log.js';
 
 /** How often idle topics are looked at; a read or an append looks by itself. */
@@ -29,12 +41,15 @@ interface LiveTail {
 
 /** Keeps the logs in this process's memory: nothing to run, gone with the process (its next one has another epoch). */
 export class MemoryBackplane implements Backplane {
+  readonly capabilities: BackplaneCapabilities = { durable: false, sharedAcrossNodes: false, order: 'space' };
+  readonly state: BackplaneState = 'live';
   readonly epoch = randomBytes(6).toString('base64url');
 
   readonly #logs = new Map<string, MemoryLog>();
   readonly #topicTails = new Map<string, Set<LiveTail>>();
   readonly #filterTails = new Set<LiveTail>();
   readonly #forgotten = new ForgottenTopics();
+  readonly #keys = new IdempotencyKeys();
   /** Appended, but not yet handed over to every tail: the first is being handed over now. */
   readonly #due: EventRecord[] = [];
   /** While some are due: every tail has the records up to this offset. */
@@ -49,8 +64,15 @@ export class MemoryBackplane implements Backplane {
     this.#assertOpen();
   }
 
-  async append(topic: string, draft: Draft, retention: Retention): Promise<Cursor> {
+  async append(
+    topic: string,
+    draft: Draft,
+    retention: Retention,
+    { idempotencyKey }: AppendOptions = {},
+  ): Promise<Cursor> {
     this.#assertOpen();
+    const made = idempotencyKey === undefined ? undefined : this.#keys.get(topic, idempotencyKey);
+    if (made !== undefined) return made;
     if (this.#due.length === 0) this.#handedOver = this.#position();
     this.#tick();
     this.#sequence += 1;
@@ -75,10 +97,12 @@ export class MemoryBackplane implements Backplane {
       time: Date.now(),
     };
     log.append(record);
+    const cursor = formatCursor(this.epoch, offset);
+    if (idempotencyKey !== undefined) this.#keys.set(topic, idempotencyKey, cursor);
     this.#due.push(record);
     // A listener that publishes is inside a hand-over: what it adds waits, or other tails would get it before this one's record.
     if (this.#due.length === 1) this.#handOver();
-    return formatCursor(this.epoch, offset);
+    return cursor;
   }
 
   async read(filter: TopicFilter, start: ReadStart, limit: number): Promise<Page> {

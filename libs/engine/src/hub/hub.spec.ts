@@ -16,7 +16,17 @@ import {
 } from '@sse-channels/protocol';
 import { FaultyBackplane, randomOf, RecordingSink } from '@sse-channels/testing';
 import fc from 'fast-check';
-import type { Backplane, Draft, EventRecord, Page, ReadStart, Tail, TopicFilter } from '../backplane/backplane.js';
+import type {
+  Backplane,
+  BackplaneCapabilities,
+  BackplaneState,
+  Draft,
+  EventRecord,
+  Page,
+  ReadStart,
+  Tail,
+  TopicFilter,
+} from '../backplane/backplane.js';
 import { MemoryBackplane } from '../backplane/memory-backplane.js';
 import { ChannelRegistry } from '../channel/channel-registry.js';
 import { EventCodec, uncheckedClassValidator } from '../codec/event-codec.js';
@@ -103,6 +113,12 @@ class SlowReads implements Backplane {
   ) {}
   get epoch(): string {
     return this.backplane.epoch;
+  }
+  get capabilities(): BackplaneCapabilities {
+    return this.backplane.capabilities;
+  }
+  get state(): BackplaneState {
+    return this.backplane.state;
   }
   ready(): Promise<void> {
     return this.backplane.ready();
