@@ -37,6 +37,11 @@ export class SseChannelsError extends Error {
   }
 }
 
+/** Whether a log could not be reached: tried again later, the same call may be answered. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof SseChannelsError && error.code === 'UNAVAILABLE';
+}
+
 /** One rule that an event's data broke. */
 export interface EventIssue {
   /** The property, dotted where it is nested: `address.street`; empty for the event as a whole. */

@@ -1,5 +1,5 @@
 /** A tail that keeps its word: each record after its start once and in order, or a gap; holes are filled from the log. */
-import { compareOffsets, laterOffset, type GapReason, type Offset } from '@sse-channels/protocol';
+import { compareOffsets, isUnavailable, laterOffset, type GapReason, type Offset } from '@sse-channels/protocol';
 import type { Backplane, EventRecord, Tail, TopicFilter } from './backplane.js';
 
 /** Records read at a time while catching up. */
@@ -16,7 +16,7 @@ export interface ContinuousTailListener {
   onRecord(record: EventRecord): void;
   /** Records up to `from` may be missing. */
   onGap(reason: GapReason, from: Offset): void;
-  /** A read failed; it is tried again. */
+  /** A read failed, not because the log cannot be reached, which the backplane tells by itself; it is tried again. */
   onError(error: unknown): void;
   /** The records handed over so far reach the live position. */
   onLive?(): void;
@@ -131,7 +131,7 @@ export class ContinuousTail {
         page = await this.backplane.read(this.filter, after, PAGE_LIMIT);
       } catch (error) {
         if (this.#ended) return;
-        this.listener.onError(error);
+        if (!isUnavailable(error)) this.listener.onError(error);
         if (this.#ended) return;
         await this.#pause(retryMs);
         retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);

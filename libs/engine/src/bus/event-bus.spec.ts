@@ -78,6 +78,37 @@ describe('EventBus.publish', () => {
     expect(published).toEqual(['counts/1 count', 'counts/1 count', 'counts/1 late', 'counts/1 late']);
   });
 
+  it('adds one record for all that is published to a topic under one idempotencyKey, in whichever form', async () => {
+    const { bus, channel, topic, kept } = setUp();
+    const options = { idempotencyKey: 'request 7' };
+    const first = await bus.publish(topic, Count, { n: 1 }, options);
+    const again = [
+      await bus.publish(topic, Count, { n: 2 }, options),
+      await topic.publish(Count.of(3), options),
+      await bus.publish(topic, late, 4, options),
+      await topic.publish(late.of(5), options),
+    ];
+    const elsewhere = await bus.publish(channel.topic({ id: 2 }), Count.of(6), options);
+    expect([await kept(), new Set(again), elsewhere === first]).toEqual([[1], new Set([first]), false]);
+  });
+
+  it('gives each of many its own key, so that the same list again adds nothing', async () => {
+    const { bus, topic, kept } = setUp();
+    const events = [Count.of(1), Count.of(2)];
+    const cursors = await bus.publishMany(topic, events, { idempotencyKey: 'list' });
+    expect(await bus.publishMany(topic, events, { idempotencyKey: 'list' })).toEqual(cursors);
+    expect([await kept(), new Set(cursors).size]).toEqual([[1, 2], 2]);
+  });
+
+  it.each(['', 'x'.repeat(257), 7, null])('refuses the idempotencyKey %j and names it', async (idempotencyKey) => {
+    const { bus, topic, kept } = setUp();
+    const options = { idempotencyKey } as { idempotencyKey: string };
+    const refused = { code: 'INVALID_OPTION', message: expect.stringContaining(JSON.stringify(idempotencyKey)) };
+    await expect(bus.publish(topic, Count, { n: 1 }, options)).rejects.toMatchObject(refused);
+    await expect(bus.publishMany(topic, [Count.of(1)], options)).rejects.toMatchObject(refused);
+    expect(await kept()).toEqual([]);
+  });
+
   it('keeps the order of calls that nobody awaits, whichever validators are asynchronous', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -2,6 +2,7 @@
 import {
   eventNameOf,
   formatCursor,
+  isEventDefinition,
   parseCursor,
   SseChannelsError,
   Topic,
@@ -14,7 +15,7 @@ import {
   type Offset,
 } from '@sse-channels/protocol';
 import type { Subscriber } from 'rxjs';
-import type { Backplane, Draft } from '../backplane/backplane.js';
+import type { AppendOptions, Backplane, Draft } from '../backplane/backplane.js';
 import type { ChannelRegistry } from '../channel/channel-registry.js';
 import { unpackInstance, type EventCodec } from '../codec/event-codec.js';
 import { EMPTY_DIRECTORY, type ConnectionDirectory } from '../directory/connection-directory.js';
@@ -25,6 +26,7 @@ import { TokenBuckets } from './token-buckets.js';
 
 /** The most events that one `topic.read()` answers. */
 const MAX_READ = 10_000;
+const MAX_KEY_LENGTH = 256;
 
 /** What a bus is made of. */
 export interface EventBusParts {
@@ -57,27 +59,43 @@ export class EventBus {
    * @param type the event's class or definition, with `data`; or alone an instance: of the class, or `definition.of(data)`
    * @returns the record's cursor, when the log has it
    * @throws rejects with EventValidationError listing every failed property; SseChannelsError `EVENT_NOT_DECLARED`,
-   * `EVENT_NOT_SERIALIZABLE`, `EVENT_TOO_LARGE`, `CLOSED`; RateLimitError; or the backplane's error
+   * `EVENT_NOT_SERIALIZABLE`, `EVENT_TOO_LARGE`, `INVALID_OPTION`, `CLOSED`; RateLimitError; or AppendError, which says whether the
+   * event may be in the log after all
    */
-  publish<E extends EventType, T extends E>(topic: Topic<string, E>, type: T, data: EventInput<T>): Promise<Cursor>;
-  publish<E extends EventType>(topic: Topic<string, E>, event: EventInstance<E>): Promise<Cursor>;
-  async publish(topic: Topic, ...event: [unknown] | [EventType, unknown]): Promise<Cursor> {
+  publish<E extends EventType, T extends E>(
+    topic: Topic<string, E>,
+    type: T,
+    data: EventInput<T>,
+    options?: PublishOptions,
+  ): Promise<Cursor>;
+  publish<E extends EventType>(
+    topic: Topic<string, E>,
+    event: EventInstance<E>,
+    options?: PublishOptions,
+  ): Promise<Cursor>;
+  async publish(topic: Topic, ...args: readonly unknown[]): Promise<Cursor> {
+    const [event, options] = eventIn(args);
+    checkOptions(options);
     return this.#inTurn(topic, this.#encode(topic, event), (draft) => {
       this.#take(topic, 1);
-      return this.#append(topic, draft);
+      return this.#append(topic, draft, options);
     });
   }
 
   /**
    * Publishes several events of one topic in their order. All are validated before the first is appended: when one is not
    * valid, or they are more than the topic takes now, none is sent.
+   * @param options an `idempotencyKey` stands for all of them: each has the key with its number in the list
    * @returns their cursors
-   * @throws as `publish`
+   * @throws as `publish`; when an append fails, those before it may be in the log
    */
   async publishMany<E extends EventType>(
     topic: Topic<string, E>,
     events: ReadonlyArray<EventInstance<E>>,
+    options: PublishOptions = {},
   ): Promise<Cursor[]> {
+    checkOptions(options);
+    const { idempotencyKey } = options;
     const drafts = events.map((event) => {
       try {
         return this.#encode(topic, [event]);
@@ -91,7 +109,15 @@ export class EventBus {
       : (drafts as Draft[]);
     return this.#inTurn(topic, encoded, (all) => {
       this.#take(topic, all.length);
-      return Promise.all(all.map((draft) => this.#append(topic, draft)));
+      return Promise.all(
+        all.map((draft, index) =>
+          this.#append(
+            topic,
+            draft,
+            idempotencyKey === undefined ? {} : { idempotencyKey: `${idempotencyKey}/${index}` },
+          ),
+        ),
+      );
     });
   }
 
@@ -188,11 +214,38 @@ export class EventBus {
     if (publishLimit !== undefined) this.#buckets.take(topic.name, publishLimit, events);
   }
 
-  async #append(topic: Topic, draft: Draft): Promise<Cursor> {
-    const cursor = await this.#parts.backplane.append(topic.name, draft, topic.channel.retention);
+  async #append(topic: Topic, draft: Draft, options: AppendOptions): Promise<Cursor> {
+    const cursor = await this.#parts.backplane.append(topic.name, draft, topic.channel.retention, options);
     this.#parts.observer.eventPublished?.(topic.name, draft.name);
     return cursor;
   }
+}
+
+/** What else `publish` takes. */
+export interface PublishOptions {
+  /**
+   * Names what is being said, such as the id of the request or the database's event: published again to the topic within ten
+   * minutes, from whatever node, it adds nothing and answers the first one's cursor. 1 to 256 characters.
+   * @default none: each call is an event of its own
+   */
+  readonly idempotencyKey?: string;
+}
+
+/** Tells the forms of `publish` apart: a type with its data, or an instance; then the options. */
+function eventIn(args: readonly unknown[]): [event: [unknown] | [EventType, unknown], options: PublishOptions] {
+  const [first] = args;
+  const typed = typeof first === 'function' || isEventDefinition(first as EventType);
+  const options = (args[typed ? 2 : 1] ?? {}) as PublishOptions;
+  return [typed ? [first as EventType, args[1]] : [first], options];
+}
+
+function checkOptions({ idempotencyKey }: PublishOptions): void {
+  if (idempotencyKey === undefined) return;
+  if (typeof idempotencyKey === 'string' && idempotencyKey !== '' && idempotencyKey.length <= MAX_KEY_LENGTH) return;
+  throw new SseChannelsError(
+    'INVALID_OPTION',
+    `publish: idempotencyKey must be a string of 1 to ${MAX_KEY_LENGTH} characters, not ${JSON.stringify(idempotencyKey)}.`,
+  );
 }
 
 /** What `topic.read()` takes. */
@@ -213,10 +266,10 @@ export class BusTopic<Pattern extends string = string, E extends EventType = Eve
   }
 
   /** As `bus.publish(topic, …)`. */
-  publish<T extends E>(type: T, data: EventInput<T>): Promise<Cursor>;
-  publish(event: EventInstance<E>): Promise<Cursor>;
-  publish(...event: [unknown] | [EventType, unknown]): Promise<Cursor> {
-    return this.#bus.publish(this as Topic, ...(event as [EventType, never]));
+  publish<T extends E>(type: T, data: EventInput<T>, options?: PublishOptions): Promise<Cursor>;
+  publish(event: EventInstance<E>, options?: PublishOptions): Promise<Cursor>;
+  publish(...args: readonly unknown[]): Promise<Cursor> {
+    return this.#bus.publish(this as Topic, ...(args as [EventType, never, PublishOptions]));
   }
 
   /** As `bus.stream(topic)`. */

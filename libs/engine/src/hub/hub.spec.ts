@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import {
   defineChannel,
   FrameParser,
+  SseChannelsError,
   SseEvent,
   type ChannelOptions,
   type Cursor,
@@ -875,6 +876,32 @@ describe('Hub', () => {
       lose = false;
       await jest.advanceTimersByTimeAsync(5_000);
       expect(numbersIn(sink.writes)).toEqual([1, 2]);
+      await backplane.close();
+    });
+
+    it('keeps streams open while the log cannot be reached, and goes on where they were', async () => {
+      let away = false;
+      const failures: string[] = [];
+      const backplane = new FaultyBackplane(new MemoryBackplane(), {
+        failRead: () => (away ? new SseChannelsError('UNAVAILABLE', 'The log is away.') : null),
+      });
+      const hub = hubOn(backplane, { failed: (error, context) => failures.push(`${String(error)}, ${context}`) });
+      const topic = countsChannel.topic({ id: 1 });
+      const { sink } = await connect(hub, [{ topic }], null, undefined, { heartbeatMs: 100 });
+      sink.fills = () => true;
+      const early = await publish(backplane, topic, 0);
+      for (let n = 1; n < 3_000; n += 1) void publish(backplane, topic, n);
+      await turn();
+      away = true;
+      sink.fills = () => false;
+      sink.drain();
+      await jest.advanceTimersByTimeAsync(20_000);
+      const meanwhile = sink.text.split('\n\n').filter((block) => block.startsWith(':')).length;
+      await expect(hub.join([{ topic }], early)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      away = false;
+      await jest.advanceTimersByTimeAsync(2_000);
+      expect([meanwhile > 100, failures]).toEqual([true, []]);
+      expect(numbersIn(sink.writes)).toEqual(range(0, 3_000));
       await backplane.close();
     });
 

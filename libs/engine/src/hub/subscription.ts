@@ -1,6 +1,7 @@
 /** A subscription: one connection's way through one topic, a cursor that moves forward over the ring or, where that does not reach, the log. */
 import {
   compareOffsets,
+  isUnavailable,
   laterOffset,
   parseCursor,
   type Cursor,
@@ -28,6 +29,8 @@ export interface SubscriptionView {
   readonly seal: ((cursor: Cursor) => Cursor) | null;
 }
 
+/** After how long a log that could not be reached is asked again, on top of the backplane's own patience. */
+const RETRY_MS = 500;
 const ID = 'id: ';
 const LF = 10;
 
@@ -288,19 +291,26 @@ export class Subscription implements Source {
       this.#joinRing(this.offset);
       return this.#following();
     }
-    void this.#load(this.offset).then(
-      ({ reason }) => {
-        if (this.#closed) return;
-        if (reason !== null) this.feed.gapTold(reason);
-        this.#waker?.wake();
-      },
-      (error: unknown) => {
-        if (this.#closed) return;
-        this.outcome ??= { reason: 'failed', error };
-        this.#waker?.wake();
-      },
-    );
+    void this.#readOn();
     return null;
+  }
+
+  /** Reads the next page; while the log cannot be reached it is tried again and again, and the stream stays open. */
+  async #readOn(): Promise<void> {
+    this.#loading = true;
+    let page: Page | undefined;
+    while (page === undefined && this.outcome === null && !this.#closed) {
+      try {
+        page = await this.#load(this.offset);
+      } catch (error) {
+        if (isUnavailable(error)) await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
+        else this.outcome ??= { reason: 'failed', error };
+      }
+    }
+    this.#loading = false;
+    if (this.#closed) return;
+    if (page !== undefined && page.reason !== null) this.feed.gapTold(page.reason);
+    this.#waker?.wake();
   }
 
   /** The tail may hand a record over after the log showed it to this reader. */
@@ -339,15 +349,10 @@ export class Subscription implements Source {
   }
 
   async #load(start: ReadStart): Promise<Page> {
-    this.#loading = true;
-    try {
-      const page = await this.feed.read(start);
-      if (!page.intact) this.#gap = this.feed.frameGap(page.reason ?? 'reset', page.from);
-      this.#begin(page);
-      return page;
-    } finally {
-      this.#loading = false;
-    }
+    const page = await this.feed.read(start);
+    if (!page.intact) this.#gap = this.feed.frameGap(page.reason ?? 'reset', page.from);
+    this.#begin(page);
+    return page;
   }
 
   #begin(page: Page): void {

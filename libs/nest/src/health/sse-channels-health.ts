@@ -1,6 +1,7 @@
 /** Whether this node takes new streams, for readiness probes. */
-import { Injectable } from '@nestjs/common';
-import { Connections, Hub } from '@sse-channels/engine';
+import { Inject, Injectable } from '@nestjs/common';
+import { Connections, Hub, type Backplane, type BackplaneState } from '@sse-channels/engine';
+import { SSE_CHANNELS_BACKPLANE } from '../module/options.js';
 
 /** What a probe is told; a health indicator's result of `@nestjs/terminus` has the same form. */
 export interface HealthReport {
@@ -9,6 +10,11 @@ export interface HealthReport {
     readonly status: 'up' | 'down';
     /** Streams that are open on this node. */
     readonly connections: number;
+    /**
+     * Whether the logs can be reached. It does not make `status` go down: every node would, at once, and the streams that are open
+     * outlast it.
+     */
+    readonly backplane: BackplaneState;
   };
 }
 
@@ -27,6 +33,7 @@ export class SseChannelsHealth {
   constructor(
     private readonly hub: Hub,
     private readonly connections: Connections,
+    @Inject(SSE_CHANNELS_BACKPLANE) private readonly backplane: Backplane,
   ) {}
 
   /** Whether new streams are taken. */
@@ -35,6 +42,7 @@ export class SseChannelsHealth {
   }
 
   report(): HealthReport {
-    return { sseChannels: { status: this.ready ? 'up' : 'down', connections: this.connections.size } };
+    const status = this.ready ? 'up' : 'down';
+    return { sseChannels: { status, connections: this.connections.size, backplane: this.backplane.state } };
   }
 }

@@ -5,6 +5,12 @@ import { LogObserver } from './log-observer.js';
 const lines: unknown[][] = [];
 
 class Lines extends ConsoleLogger {
+  override log(...line: unknown[]): void {
+    lines.push(['log', ...line]);
+  }
+  override warn(...line: unknown[]): void {
+    lines.push(['warn', ...line]);
+  }
   override debug(...line: unknown[]): void {
     lines.push(['debug', ...line]);
   }
@@ -32,6 +38,20 @@ describe('the log observer', () => {
       ['debug', 'Connection c1 opened', 'SseChannels'],
       ['debug', 'Topic orders/7: a client was told of a gap (trimmed)', 'SseChannels'],
       ['debug', 'Connection c1 ended: slow', 'SseChannels'],
+    ]);
+  });
+
+  it('tells that the backplane is away as an error, and that it is back', () => {
+    const observer = new LogObserver();
+
+    observer.backplaneChanged('down', 'the connection was refused.');
+    observer.backplaneChanged('live', 'connected again.');
+    observer.warned('appendfsync is everysec.');
+
+    expect(lines).toEqual([
+      ['error', 'The backplane is down: the connection was refused.', undefined, 'SseChannels'],
+      ['log', 'The backplane is live: connected again.', 'SseChannels'],
+      ['warn', 'appendfsync is everysec.', 'SseChannels'],
     ]);
   });
 

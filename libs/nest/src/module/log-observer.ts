@@ -1,6 +1,6 @@
 /** Turns what the engine tells into Nest's log. */
 import { Logger } from '@nestjs/common';
-import type { Observer } from '@sse-channels/engine';
+import type { BackplaneState, Observer } from '@sse-channels/engine';
 import type { EndReason, GapReason } from '@sse-channels/protocol';
 
 export class LogObserver implements Observer {
@@ -16,6 +16,16 @@ export class LogObserver implements Observer {
 
   gapTold(topic: string, reason: GapReason): void {
     this.#logger.debug(`Topic ${topic}: a client was told of a gap (${reason})`);
+  }
+
+  backplaneChanged(state: BackplaneState, reason: string): void {
+    const text = `The backplane is ${state}: ${reason}`;
+    if (state === 'down') this.#logger.error(text);
+    else this.#logger.log(text);
+  }
+
+  warned(message: string): void {
+    this.#logger.warn(message);
   }
 
   failed(error: unknown, context: string): void {

@@ -70,9 +70,12 @@ export interface SseChannelsOptionsFactory {
     {
       provide: SSE_CHANNELS_BACKPLANE,
       // After the settings: an application that is not going to start opens no backplane.
-      inject: [MODULE_OPTIONS_TOKEN, SSE_CHANNELS_SETTINGS],
-      useFactory: async ({ backplane = new MemoryBackplane() }: SseChannelsModuleOptions) => {
-        await backplane.ready();
+      inject: [MODULE_OPTIONS_TOKEN, SSE_CHANNELS_OBSERVER, SSE_CHANNELS_SETTINGS],
+      useFactory: async ({ backplane = new MemoryBackplane() }: SseChannelsModuleOptions, observer: Observer) => {
+        await backplane.ready({
+          onState: (state, reason) => observer.backplaneChanged?.(state, reason),
+          onWarning: (message) => observer.warned?.(message),
+        });
         return backplane;
       },
     },

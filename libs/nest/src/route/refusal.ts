@@ -37,6 +37,10 @@ export function refusalOf(error: unknown, exchange: Exchange, retryMs: number): 
           options,
         );
   }
+  if (error.code === 'UNAVAILABLE') {
+    comeLater();
+    return new ServiceUnavailableException('The log of this stream cannot be reached now; try again later.', options);
+  }
   if (error.code === 'INVALID_TOPIC_PARAMETER') {
     // Not the error's own text: the parameters are nearly always the request's, and it may hold a name that came with it.
     return new BadRequestException('A parameter of this stream is missing, unknown, malformed or too large.', options);
