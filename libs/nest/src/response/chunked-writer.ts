@@ -19,7 +19,7 @@ export function chunkSocketOf(response: ServerResponse): Socket | null {
     // Compression and the like replace it.
     response.write === ServerResponse.prototype.write &&
     response.headersSent &&
-    response.getHeader('transfer-encoding') === 'chunked';
+    response.chunkedEncoding;
   return plain ? socket : null;
 }
 

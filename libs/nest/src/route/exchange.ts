@@ -75,42 +75,60 @@ export class Exchange {
    */
   openStream(gzip: boolean | null = null): ServerResponse {
     const { response } = this;
-    this.#takeOver();
-    response.statusCode = 200;
-    response.setHeader('Content-Type', 'text/event-stream');
+    const headers = this.#takeOver();
+    const set = (name: string, value: string): void => void headers.set(name.toLowerCase(), value);
+    set('Content-Type', 'text/event-stream');
     // What Node would choose by itself, said so that it is known; HTTP/1.0 and HTTP/2 have no chunks.
-    if (this.request.httpVersion === '1.1') response.setHeader('Transfer-Encoding', 'chunked');
-    if (gzip !== null) response.appendHeader('Vary', 'Accept-Encoding');
-    if (gzip === true) response.setHeader('Content-Encoding', 'gzip');
+    if (this.request.httpVersion === '1.1') set('Transfer-Encoding', 'chunked');
+    if (gzip !== null)
+      set('Vary', [headers.get('vary') ?? response.getHeader('vary') ?? [], 'Accept-Encoding'].flat().join(', '));
+    if (gzip === true) set('Content-Encoding', 'gzip');
     for (const [name, value] of Object.entries(STREAM_HEADERS)) {
-      if (!response.hasHeader(name)) response.setHeader(name, value);
+      if (!headers.has(name.toLowerCase()) && !response.hasHeader(name)) set(name, value);
     }
-    sendHead(response);
+    sendHead(response, headers);
     return response;
   }
 
   /** Answers 204: the client has had everything and must not come back. */
   answerNoContent(): void {
-    this.#takeOver();
+    setHeaders(this.response, this.#takeOver());
     this.response.statusCode = 204;
     this.response.setHeader('Cache-Control', 'no-store');
     this.response.setHeader('X-Content-Type-Options', 'nosniff');
     this.response.end();
   }
 
-  #takeOver(): void {
-    if (this.#reply === undefined) return;
-    const headers = Object.entries(this.#reply.getHeaders());
+  /** The headers that the framework kept for the response, by their names in lower case. */
+  #takeOver(): Headers {
+    const headers: Headers = new Map();
+    if (this.#reply === undefined) return headers;
+    const kept = Object.entries(this.#reply.getHeaders());
     this.#reply.hijack();
-    for (const [name, value] of headers) if (value !== undefined) this.response.setHeader(name, value);
+    for (const [name, value] of kept) if (value !== undefined) headers.set(name.toLowerCase(), value);
+    return headers;
   }
+}
+
+type Headers = Map<string, number | string | string[]>;
+
+function setHeaders(response: ServerResponse, headers: Headers): void {
+  for (const [name, value] of headers) response.setHeader(name, value);
 }
 
 /**
  * Sends the head together with what is written in this turn. Node makes it from some thirty strings and keeps it as long as the
  * response: written by itself it becomes one flat string, put before the first chunk it stays a tree of them, three times as large.
+ * Headers that are given with the head, and not set before it, Node does not keep as well.
  */
-function sendHead(response: ServerResponse): void {
+function sendHead(response: ServerResponse, headers: Headers): void {
+  if (response.req.httpVersionMajor === 1 && response.getHeaderNames().length === 0) {
+    const pairs = [...headers].flatMap(([name, value]) => [value].flat().map((one) => [name, String(one)]));
+    response.writeHead(200, pairs.flat());
+  } else {
+    setHeaders(response, headers);
+    response.statusCode = 200;
+  }
   const { socket } = response;
   // HTTP/2 has no such head; a response that waits behind another has no socket yet.
   if (response.req.httpVersionMajor !== 1 || socket === null) return;
