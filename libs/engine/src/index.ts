@@ -2,6 +2,7 @@
 export * from './backplane/backplane.js';
 export * from './backplane/continuous-tail.js';
 export * from './backplane/idempotency-keys.js';
+export type { JournalOptions } from './backplane/journal/journal.js';
 export * from './backplane/memory-backplane.js';
 export * from './bus/delivery.js';
 export * from './bus/event-bus.js';

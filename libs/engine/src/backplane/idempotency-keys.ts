@@ -7,7 +7,10 @@ export const IDEMPOTENCY_MS = 600_000;
 const MAX_KEYS = 100_000;
 
 interface Made<T> {
+  readonly topic: string;
+  readonly key: string;
   readonly answer: T;
+  /** When, in milliseconds since 1970. */
   readonly at: number;
 }
 
@@ -24,9 +27,19 @@ export class IdempotencyKeys<T = Cursor> {
     return this.#made.get(nameOf(topic, key))?.answer;
   }
 
-  set(topic: string, key: string, answer: T): void {
-    this.#made.set(nameOf(topic, key), { answer, at: Date.now() });
+  /** @param at when it was made, in milliseconds since 1970 */
+  set(topic: string, key: string, answer: T, at = Date.now()): void {
+    this.#made.set(nameOf(topic, key), { topic, key, answer, at });
     this.#forget();
+  }
+
+  get size(): number {
+    return this.#made.size;
+  }
+
+  /** What is known, oldest first. */
+  [Symbol.iterator](): IterableIterator<Made<T>> {
+    return this.#made.values();
   }
 
   delete(topic: string, key: string): void {

@@ -16,6 +16,7 @@ import type {
   AppendOptions,
   Backplane,
   BackplaneCapabilities,
+  BackplaneListener,
   BackplaneState,
   Draft,
   EventRecord,
@@ -24,13 +25,15 @@ import type {
   Tail,
   TopicFilter,
 } from './backplane.js';
+import { ForgottenTopics } from './forgotten-topics.js';
 import { IdempotencyKeys } from './idempotency-keys.js';
-import { MemoryLog } from './memory-log.js';
+import type { Disk } from './journal/disk.js';
+import { Journal, type JournalOptions } from './journal/journal.js';
+import { addRecord, forgetTopic, type LogSpace, type PlacedDraft } from './journal/log-space.js';
+import type { MemoryLog } from './memory-log.js';
 
 /** How often idle topics are looked at; a read or an append looks by itself. */
 const SWEEP_MS = 1_000;
-/** How many first segments are told apart among forgotten topics, so that hostile topic names cannot fill the memory. */
-const MAX_FORGOTTEN_SEGMENTS = 1_000;
 /** How many topics one sweep looks at, so that a million of them do not hold up the event loop. */
 const SWEEP_TOPICS = 10_000;
 
@@ -39,17 +42,25 @@ interface LiveTail {
   readonly onRecord: (record: EventRecord) => void;
 }
 
-/** Keeps the logs in this process's memory: nothing to run, gone with the process (its next one has another epoch). */
+export interface MemoryBackplaneOptions {
+  /** Keeps the logs on this machine's disk as well, so that the process that comes after goes on with them. @default none */
+  readonly journal?: JournalOptions;
+}
+
+/**
+ * Keeps the logs in this process's memory: nothing to run, gone with the process (its next one has another epoch). With a journal
+ * they survive it, and records are handed over, read and acknowledged when the journal has them.
+ */
 export class MemoryBackplane implements Backplane {
-  readonly capabilities: BackplaneCapabilities = { durable: false, sharedAcrossNodes: false, order: 'space' };
-  readonly state: BackplaneState = 'live';
-  readonly epoch = randomBytes(6).toString('base64url');
+  readonly capabilities: BackplaneCapabilities;
 
   readonly #logs = new Map<string, MemoryLog>();
   readonly #topicTails = new Map<string, Set<LiveTail>>();
   readonly #filterTails = new Set<LiveTail>();
   readonly #forgotten = new ForgottenTopics();
-  readonly #keys = new IdempotencyKeys();
+  readonly #keys = new IdempotencyKeys<Offset | Promise<Offset>>();
+  readonly #space: LogSpace = { logs: this.#logs, forgotten: this.#forgotten, keys: this.#keys };
+  readonly #journal: Journal | undefined;
   /** Appended, but not yet handed over to every tail: the first is being handed over now. */
   readonly #due: EventRecord[] = [];
   /** While some are due: every tail has the records up to this offset. */
@@ -58,10 +69,37 @@ export class MemoryBackplane implements Backplane {
   #sequence = 0;
   #sweep: NodeJS.Timeout | undefined;
   #sweepIterator: IterableIterator<[string, MemoryLog]> | undefined;
+  #epoch = randomBytes(6).toString('base64url');
   #closed = false;
 
-  async ready(): Promise<void> {
+  /**
+   * @param disk for tests of what happens when it fails
+   * @throws SseChannelsError `INVALID_OPTION`
+   */
+  constructor({ journal }: MemoryBackplaneOptions = {}, disk?: Disk) {
+    if (journal !== undefined) this.#journal = new Journal(journal, this.#space, disk);
+    this.capabilities = { durable: journal !== undefined, sharedAcrossNodes: false, order: 'space' };
+  }
+
+  get state(): BackplaneState {
+    return this.#journal?.state ?? 'live';
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** @throws rejects with SseChannelsError `UNAVAILABLE` when the journal cannot be opened, or another process has it */
+  async ready(listener: BackplaneListener = {}): Promise<void> {
     this.#assertOpen();
+    const journal = this.#journal;
+    if (journal === undefined) return;
+    await journal.open(listener);
+    this.#epoch = journal.epoch;
+    const [major = '', minor = ''] = journal.last.split('-');
+    this.#clockMs = Number.parseInt(major, 36);
+    this.#sequence = Number.parseInt(minor, 36);
+    if (this.#logs.size > 0) this.#startSweep();
   }
 
   async append(
@@ -72,37 +110,11 @@ export class MemoryBackplane implements Backplane {
   ): Promise<Cursor> {
     this.#assertOpen();
     const made = idempotencyKey === undefined ? undefined : this.#keys.get(topic, idempotencyKey);
-    if (made !== undefined) return made;
-    if (this.#due.length === 0) this.#handedOver = this.#position();
-    this.#tick();
-    this.#sequence += 1;
-    const offset = formatOffset(this.#clockMs, this.#sequence);
-    let log = this.#logs.get(topic);
-    if (log === undefined) {
-      log = new MemoryLog(retention);
-      // The topic may have had a log before this one.
-      const forgotten = this.#forgotten.newestOf(topic);
-      if (forgotten !== FIRST_OFFSET) log.trimmed = forgotten;
-      this.#logs.set(topic, log);
-      this.#startSweep();
-    }
-    log.retention = retention;
-    const record: EventRecord = {
-      topic,
-      offset,
-      prev: log.head,
-      name: draft.name,
-      data: draft.data,
-      ...(draft.key === undefined ? {} : { key: draft.key }),
-      time: Date.now(),
-    };
-    log.append(record);
-    const cursor = formatCursor(this.epoch, offset);
-    if (idempotencyKey !== undefined) this.#keys.set(topic, idempotencyKey, cursor);
-    this.#due.push(record);
-    // A listener that publishes is inside a hand-over: what it adds waits, or other tails would get it before this one's record.
-    if (this.#due.length === 1) this.#handOver();
-    return cursor;
+    if (made !== undefined) return formatCursor(this.epoch, await made);
+    const placed = this.#place(topic, draft, retention);
+    if (this.#journal === undefined) this.#commit(placed, idempotencyKey);
+    else await this.#commitLater(this.#journal, placed, idempotencyKey);
+    return formatCursor(this.epoch, placed.offset);
   }
 
   async read(filter: TopicFilter, start: ReadStart, limit: number): Promise<Page> {
@@ -150,14 +162,49 @@ export class MemoryBackplane implements Backplane {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweep);
-    this.#logs.clear();
     this.#topicTails.clear();
     this.#filterTails.clear();
+    await this.#journal?.close();
+    this.#logs.clear();
   }
 
   /** How many topics have a log: what the memory is spent on. */
   get topics(): number {
     return this.#logs.size;
+  }
+
+  /** Gives a draft its place after all others. */
+  #place(topic: string, draft: Draft, retention: Retention): PlacedDraft {
+    if (this.#due.length === 0) this.#handedOver = this.#position();
+    this.#tick();
+    this.#sequence += 1;
+    return { topic, draft, offset: formatOffset(this.#clockMs, this.#sequence), time: Date.now(), retention };
+  }
+
+  /** Makes a placed draft a record: it can be read, and is handed over. */
+  #commit(placed: PlacedDraft, idempotencyKey: string | undefined): void {
+    const record = addRecord(this.#space, placed);
+    this.#startSweep();
+    if (idempotencyKey !== undefined) this.#keys.set(placed.topic, idempotencyKey, placed.offset, placed.time);
+    this.#due.push(record);
+    // A listener that publishes is inside a hand-over: what it adds waits, or other tails would get it before this one's record.
+    if (this.#due.length === 1) this.#handOver();
+  }
+
+  /** Commits when the journal has it. */
+  async #commitLater(journal: Journal, placed: PlacedDraft, idempotencyKey: string | undefined): Promise<void> {
+    const committed = journal.append(placed, idempotencyKey, () => {
+      this.#commit(placed, idempotencyKey);
+    });
+    if (idempotencyKey === undefined) return committed;
+    const { topic, offset, time } = placed;
+    // Who comes with the same key meanwhile is answered the same, also when it fails.
+    const made = committed.then(() => offset);
+    this.#keys.set(topic, idempotencyKey, made, time);
+    await made.catch((error: unknown) => {
+      this.#keys.delete(topic, idempotencyKey);
+      throw error;
+    });
   }
 
   /** Hands over what is due, in the order of the offsets. */
@@ -203,12 +250,14 @@ export class MemoryBackplane implements Backplane {
 
   /** After every record so far, before every one to come. */
   #position(): Offset {
+    // A place that the journal does not know could be given again by the next process, to a record that nobody has.
+    if (this.#journal !== undefined) return this.#journal.last;
     this.#tick();
     return formatOffset(this.#clockMs, this.#sequence);
   }
 
   #startSweep(): void {
-    if (this.#sweep !== undefined) return;
+    if (this.#sweep !== undefined || this.#closed) return;
     this.#sweep = setInterval(() => this.#forgetIdle(), SWEEP_MS);
     this.#sweep.unref();
   }
@@ -220,19 +269,25 @@ export class MemoryBackplane implements Backplane {
       const next = this.#sweepIterator.next();
       if (next.done === true) {
         this.#sweepIterator = undefined;
+        this.#journal?.tidy();
         break;
       }
       const [topic, log] = next.value;
       log.trim(now);
       if (now - log.lastAppendAt > log.retention.maxAgeMs) {
-        if (log.head !== null) this.#forgotten.add(topic, log.head);
-        this.#logs.delete(topic);
+        this.#forget(topic, log.head);
       }
     }
     if (this.#logs.size === 0) {
       clearInterval(this.#sweep);
       this.#sweep = undefined;
     }
+  }
+
+  #forget(topic: string, head: Offset | null): void {
+    if (head === null) this.#logs.delete(topic);
+    else if (this.#journal === undefined) forgetTopic(this.#space, topic, head);
+    else this.#journal.forget(topic, head, () => forgetTopic(this.#space, topic, head));
   }
 
   #assertOpen(): void {
@@ -261,33 +316,4 @@ function page(from: Offset, records: readonly EventRecord[], limit: number, head
 function merge(lists: EventRecord[][]): EventRecord[] {
   if (lists.length === 1) return lists[0] as EventRecord[];
   return lists.flat().sort((a, b) => compareOffsets(a.offset, b.offset));
-}
-
-/**
- * What is left of idle topics: the newest record that was forgotten, told apart by the first segment, which is nearly always a
- * channel's own. Who stands before it cannot be vouched for in a topic without a log, or with one that began later: a gap too
- * many, never one too few.
- */
-class ForgottenTopics {
-  readonly #newest = new Map<string, Offset>();
-  #newestOfAll: Offset = FIRST_OFFSET;
-
-  add(topic: string, head: Offset): void {
-    const segment = firstSegment(topic);
-    this.#newestOfAll = laterOffset(this.#newestOfAll, head);
-    if (this.#newest.has(segment) || this.#newest.size < MAX_FORGOTTEN_SEGMENTS) {
-      this.#newest.set(segment, laterOffset(this.#newest.get(segment) ?? FIRST_OFFSET, head));
-    }
-  }
-
-  newestOf(filter: TopicFilter): Offset {
-    const segment = firstSegment(filter);
-    if (segment === '*' || this.#newest.size >= MAX_FORGOTTEN_SEGMENTS) return this.#newestOfAll;
-    return this.#newest.get(segment) ?? FIRST_OFFSET;
-  }
-}
-
-function firstSegment(topic: string): string {
-  const end = topic.indexOf('/');
-  return end === -1 ? topic : topic.slice(0, end);
 }

@@ -25,12 +25,31 @@ export class MemoryLog {
     return this.#records.length - this.#start;
   }
 
+  /** Bytes of data kept. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   append(record: EventRecord): void {
     this.head = record.offset;
     this.lastAppendAt = record.time;
+    this.restore(record);
+    this.trim(record.time);
+  }
+
+  /** Puts back a record that was kept, after those before it. */
+  restore(record: EventRecord): void {
     this.#records.push(record);
     this.#bytes += sizeOf(record);
-    this.trim(record.time);
+  }
+
+  /** Removes the records up to this offset; null when nothing was ever removed. */
+  dropThrough(trimmed: Offset | null): void {
+    while (trimmed !== null && this.size > 0) {
+      if (compareOffsets((this.#records[this.#start] as EventRecord).offset, trimmed) > 0) break;
+      this.#dropOldest();
+    }
+    this.trimmed = trimmed;
   }
 
   /** Removes what the retention no longer covers. */
@@ -40,15 +59,19 @@ export class MemoryLog {
       const oldest = this.#records[this.#start] as EventRecord;
       if (this.size <= maxEvents && this.#bytes <= maxBytes && now - oldest.time <= maxAgeMs) break;
       this.trimmed = oldest.offset;
-      this.#bytes -= sizeOf(oldest);
-      // The slot is emptied at once, so that a removed record's memory does not wait for the compaction.
-      this.#records[this.#start] = undefined as unknown as EventRecord;
-      this.#start += 1;
+      this.#dropOldest();
     }
     if (this.#start > COMPACT_AT && this.#start > this.size) {
       this.#records = this.#records.slice(this.#start);
       this.#start = 0;
     }
+  }
+
+  #dropOldest(): void {
+    this.#bytes -= sizeOf(this.#records[this.#start] as EventRecord);
+    // The slot is emptied at once, so that a removed record's memory does not wait for the compaction.
+    this.#records[this.#start] = undefined as unknown as EventRecord;
+    this.#start += 1;
   }
 
   /** At most `limit` records after an offset, oldest first. */
