@@ -45,11 +45,10 @@ export class MemoryLog {
 
   /** Removes the records up to this offset; null when nothing was ever removed. */
   dropThrough(trimmed: Offset | null): void {
-    while (trimmed !== null && this.size > 0) {
-      if (compareOffsets((this.#records[this.#start] as EventRecord).offset, trimmed) > 0) break;
-      this.#dropOldest();
-    }
     this.trimmed = trimmed;
+    if (trimmed === null) return;
+    const isGone = ({ offset }: EventRecord): boolean => compareOffsets(offset, trimmed) <= 0;
+    while (this.size > 0 && isGone(this.#records[this.#start] as EventRecord)) this.#dropOldest();
   }
 
   /** Removes what the retention no longer covers. */

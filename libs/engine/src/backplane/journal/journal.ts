@@ -232,15 +232,11 @@ export class Journal {
     this.#closing = true;
     clearTimeout(this.#retry);
     this.#snapshot = undefined;
-    let isLate = false;
     let late: NodeJS.Timeout | undefined;
-    const deadline = new Promise<void>((resolve) => {
-      late = setTimeout(() => {
-        isLate = true;
-        resolve();
-      }, COMMIT_MS);
+    const lateness = new Promise<true>((resolve) => {
+      late = setTimeout(resolve, COMMIT_MS, true);
     });
-    while (this.#using !== undefined && !isLate) await Promise.race([this.#using, deadline]);
+    const isLate = await Promise.race([this.#idle(), lateness]);
     clearTimeout(late);
     const lock = this.#lock;
     if (lock === undefined) return;
@@ -260,6 +256,12 @@ export class Journal {
     }
     await segment?.file.close().catch(nothing);
     await lock.release().catch(nothing);
+  }
+
+  /** Resolves to false when nothing uses the files. */
+  async #idle(): Promise<false> {
+    while (this.#using !== undefined) await this.#using;
+    return false;
   }
 
   async #recover(): Promise<void> {
@@ -476,19 +478,19 @@ export class Journal {
 
   #tryLater(): void {
     if (this.#stopped || this.#closing) return;
-    this.#retry = setTimeout(() => {
-      this.#use(async () => {
-        try {
-          if (this.#stopped || this.#closing) return;
-          if (!(await this.#retreat())) return this.#tryLater();
-          await this.#begin(this.#failedBytes);
-          this.#turn('live', `the journal in "${this.directory}" can be written again`);
-        } catch {
-          this.#tryLater();
-        }
-      });
-    }, RETRY_MS);
+    this.#retry = setTimeout(() => this.#use(() => this.#tryAgain()), RETRY_MS);
     this.#retry.unref();
+  }
+
+  async #tryAgain(): Promise<void> {
+    if (this.#stopped || this.#closing) return;
+    if (!(await this.#retreat())) return this.#tryLater();
+    try {
+      await this.#begin(this.#failedBytes);
+    } catch {
+      return this.#tryLater();
+    }
+    this.#turn('live', `the journal in "${this.directory}" can be written again`);
   }
 
   #stop(reason: string): void {

@@ -62,7 +62,7 @@ export async function recover(
   const replay = new Replay(space);
   let opening: SegmentOpening | undefined;
   let closed = false;
-  /** A snapshot takes the place of the segments before this one. */
+  /** The segments before this one are not needed: a snapshot takes their place, or there were none. */
   let replaced = 0;
   let cut: Cut | undefined;
   for (const [index, segment] of segments.entries()) {
@@ -76,8 +76,9 @@ export async function recover(
         if (first?.[0] !== 'open') break;
         assertReadable(first[1], directory);
         if (index > 0 && first[1].previous !== segments[index - 1]?.number) break;
-        // A new epoch vouches for nothing before it.
-        if (opening !== undefined && opening.epoch !== first[1].epoch) replaced = segment.number;
+        // The very first, or the first of an epoch: it needs nothing from before it.
+        const begins = first[1].previous === null || (opening !== undefined && opening.epoch !== first[1].epoch);
+        if (begins) replaced = segment.number;
         opening = first[1];
       }
       for (const entry of entries) {
@@ -100,10 +101,9 @@ export async function recover(
     warn(`The journal was cut: ${cut.why}, as a crash leaves it.`);
     cut = undefined;
   }
-  const oldest = segments[0]?.number ?? 1;
   const doubt =
     cut?.why ??
-    (oldest !== 1 && replaced < oldest ? 'its oldest segments are missing' : null) ??
+    (replaced < (segments[0]?.number ?? 0) ? 'its oldest segments are missing' : null) ??
     (opening !== undefined && !closed && !opening.fsync && (boot === null || boot !== opening.boot)
       ? 'it was not closed before the machine stopped, and without fsync nobody knows what had reached the disk'
       : null);
