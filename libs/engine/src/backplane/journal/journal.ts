@@ -337,16 +337,20 @@ export class Journal {
         segment.bytes += block.length;
         this.#newestSnapshot.since += block.length;
       }
+      // A process that was stopped for long meanwhile may have lost it: who has it now may have read it before this was written.
+      if (!(await this.#isHeld())) return rejectAll(batch.waiting, 'unknown', this.#reason);
     } catch (error) {
       return await this.#fail(error, batch.waiting);
     } finally {
       clearTimeout(late);
     }
-    // Who took the directory over may have read it before this was written.
-    if (this.#stopped) return rejectAll(batch.waiting, 'unknown', this.#reason);
     if (this.#state === 'down') this.#turn('live', `the disk of the journal in "${this.directory}" answers again`);
     for (const { commit } of batch.waiting) commit();
     if (snapshot?.entries === null && snapshot === this.#snapshot) await this.#endSnapshot(snapshot);
+  }
+
+  async #isHeld(): Promise<boolean> {
+    return (await this.#lock?.isHeld()) === true;
   }
 
   /** What goes out with the next commit. */
@@ -364,7 +368,7 @@ export class Journal {
 
   /** The segment that is written, after the next was begun where it is full or a snapshot begins. */
   async #segmentWithRoom(): Promise<OpenSegment> {
-    if ((await this.#lock?.isHeld()) !== true) throw new Error('the lock on it was lost');
+    if (!(await this.#isHeld())) throw new Error('its lock was lost');
     let segment = this.#segment;
     if (segment === undefined) throw new Error('no segment is open');
     const full = segment.bytes >= this.#segmentBytes;
@@ -426,9 +430,10 @@ export class Journal {
     this.#snapshot = undefined;
     this.#newestSnapshot = { estimate, bytes, since: 0 };
     try {
-      // From the oldest on: whatever is left then is still whole.
+      // From the oldest on, each gone for good before the next: whatever is left then follows one on the other.
       for (let [oldest] = this.#segments; oldest !== undefined && oldest.number < first; [oldest] = this.#segments) {
         await this.disk.remove(oldest.path);
+        if (this.#fsync) await this.disk.syncDirectory(this.directory);
         this.#segments.shift();
       }
     } catch (error) {
@@ -439,11 +444,11 @@ export class Journal {
   }
 
   /** A write failed: what it left is cut off, and all that wait are told. A sync that failed is never tried again. */
-  async #fail(error: unknown, batch: readonly Waiting[]): Promise<void> {
+  async #fail(cause: unknown, batch: readonly Waiting[]): Promise<void> {
     const segment = this.#segment;
     this.#segment = undefined;
     this.#snapshot = undefined;
-    if (!this.#stopped) this.#turn('down', `the journal in "${this.directory}" cannot be written: ${String(error)}`);
+    if (!this.#stopped) this.#turn('down', `the journal in "${this.directory}" cannot be written: ${String(cause)}`);
     this.#rejectWaiting();
     if (segment !== undefined) {
       this.#doubtful = { path: segment.path, length: segment.bytes };
@@ -478,19 +483,21 @@ export class Journal {
 
   #tryLater(): void {
     if (this.#stopped || this.#closing) return;
-    this.#retry = setTimeout(() => this.#use(() => this.#tryAgain()), RETRY_MS);
+    this.#retry = setTimeout(() => this.#tryAgain(), RETRY_MS);
     this.#retry.unref();
   }
 
-  async #tryAgain(): Promise<void> {
-    if (this.#stopped || this.#closing) return;
-    if (!(await this.#retreat())) return this.#tryLater();
-    try {
-      await this.#begin(this.#failedBytes);
-    } catch {
-      return this.#tryLater();
-    }
-    this.#turn('live', `the journal in "${this.directory}" can be written again`);
+  #tryAgain(): void {
+    this.#use(async () => {
+      if (this.#stopped || this.#closing) return;
+      try {
+        if (!(await this.#retreat())) return this.#tryLater();
+        await this.#begin(this.#failedBytes);
+      } catch {
+        return this.#tryLater();
+      }
+      this.#turn('live', `the journal in "${this.directory}" can be written again`);
+    });
   }
 
   #stop(reason: string): void {
