@@ -44,6 +44,8 @@ export {
   type EventRecord,
   type History,
   type HubSnapshot,
+  type JournalOptions,
+  type MemoryBackplaneOptions,
   type Observer,
   type PlacedEvent,
   type PublishOptions,

@@ -1,4 +1,4 @@
-/** The backplane of one process: logs in memory, handed over in the turn in which they are appended. */
+/** The backplane of one process: logs in memory, handed over in the turn in which they are appended, or in which a journal has them. */
 import { randomBytes } from 'node:crypto';
 import {
   compareOffsets,
