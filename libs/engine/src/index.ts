@@ -1,8 +1,11 @@
 /** The engine: bus, backplane, hub and connections. Knows neither Nest nor HTTP. */
+export * from './backplane/append-window.js';
 export * from './backplane/backplane.js';
 export * from './backplane/continuous-tail.js';
+export * from './backplane/hand-over.js';
 export * from './backplane/idempotency-keys.js';
 export type { JournalOptions } from './backplane/journal/journal.js';
+export * from './backplane/live-tails.js';
 export * from './backplane/memory-backplane.js';
 export * from './bus/delivery.js';
 export * from './bus/event-bus.js';

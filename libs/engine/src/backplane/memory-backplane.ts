@@ -26,6 +26,7 @@ import type {
   TopicFilter,
 } from './backplane.js';
 import { ForgottenTopics } from './forgotten-topics.js';
+import { HandOver } from './hand-over.js';
 import { IdempotencyKeys } from './idempotency-keys.js';
 import type { Disk } from './journal/disk.js';
 import { Journal, type JournalOptions } from './journal/journal.js';
@@ -36,11 +37,6 @@ import type { MemoryLog } from './memory-log.js';
 const SWEEP_MS = 1_000;
 /** How many topics one sweep looks at, so that a million of them do not hold up the event loop. */
 const SWEEP_TOPICS = 10_000;
-
-interface LiveTail {
-  readonly filter: TopicFilter;
-  readonly onRecord: (record: EventRecord) => void;
-}
 
 export interface MemoryBackplaneOptions {
   /** Keeps the logs on this machine's disk as well, so that the process that comes after goes on with them. @default none */
@@ -55,16 +51,13 @@ export class MemoryBackplane implements Backplane {
   readonly capabilities: BackplaneCapabilities;
 
   readonly #logs = new Map<string, MemoryLog>();
-  readonly #topicTails = new Map<string, Set<LiveTail>>();
-  readonly #filterTails = new Set<LiveTail>();
+  readonly #tails = new HandOver();
   readonly #forgotten = new ForgottenTopics();
   readonly #keys = new IdempotencyKeys<Offset | Promise<Offset>>();
   readonly #space: LogSpace = { logs: this.#logs, forgotten: this.#forgotten, keys: this.#keys };
   readonly #journal: Journal | undefined;
-  /** Appended, but not yet handed over to every tail: the first is being handed over now. */
-  readonly #due: EventRecord[] = [];
-  /** While some are due: every tail has the records up to this offset. */
-  #handedOver: Offset = FIRST_OFFSET;
+  /** Where the log space stood before the record that is handed over next. */
+  #before: Offset = FIRST_OFFSET;
   #clockMs = 0;
   #sequence = 0;
   #sweep: NodeJS.Timeout | undefined;
@@ -96,6 +89,7 @@ export class MemoryBackplane implements Backplane {
     if (journal === undefined) return;
     await journal.open(listener);
     this.#epoch = journal.epoch;
+    this.#before = journal.last;
     const [major = '', minor = ''] = journal.last.split('-');
     this.#clockMs = Number.parseInt(major, 36);
     this.#sequence = Number.parseInt(minor, 36);
@@ -143,27 +137,21 @@ export class MemoryBackplane implements Backplane {
 
   async tail(filter: TopicFilter, onRecord: (record: EventRecord) => void): Promise<Tail> {
     this.#assertOpen();
-    const live: LiveTail = { filter, onRecord };
-    const tails = filter.includes('*') ? this.#filterTails : this.#tailsOf(filter);
-    tails.add(live);
-    const position = (): Offset => (this.#due.length > 0 ? this.#handedOver : this.#position());
+    const end = this.#tails.add(filter, onRecord);
+    // Records are handed over in the turn in which they can be read, so the log space's own position is the tail's.
+    const position = (): Offset => this.#tails.handedOver ?? this.#position();
     return {
       get position() {
-        // Records are handed over inside `append`, so the log space's own position is the tail's.
         return position();
       },
-      end: () => {
-        tails.delete(live);
-        if (tails.size === 0 && this.#topicTails.get(filter) === tails) this.#topicTails.delete(filter);
-      },
+      end,
     };
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweep);
-    this.#topicTails.clear();
-    this.#filterTails.clear();
+    this.#tails.clear();
     await this.#journal?.close();
     this.#logs.clear();
   }
@@ -175,8 +163,8 @@ export class MemoryBackplane implements Backplane {
 
   /** Gives a draft its place after all others. */
   #place(topic: string, draft: Draft, retention: Retention): PlacedDraft {
-    if (this.#due.length === 0) this.#handedOver = this.#position();
-    this.#tick();
+    if (this.#journal === undefined) this.#before = this.#position();
+    else this.#tick();
     this.#sequence += 1;
     return { topic, draft, offset: formatOffset(this.#clockMs, this.#sequence), time: Date.now(), retention };
   }
@@ -186,9 +174,9 @@ export class MemoryBackplane implements Backplane {
     const record = addRecord(this.#space, placed);
     this.#startSweep();
     if (idempotencyKey !== undefined) this.#keys.set(placed.topic, idempotencyKey, placed.offset, placed.time);
-    this.#due.push(record);
-    // A listener that publishes is inside a hand-over: what it adds waits, or other tails would get it before this one's record.
-    if (this.#due.length === 1) this.#handOver();
+    const before = this.#before;
+    this.#before = placed.offset;
+    this.#tails.handOver(record, before);
   }
 
   /** Commits when the journal has it. */
@@ -205,25 +193,6 @@ export class MemoryBackplane implements Backplane {
       this.#keys.delete(topic, idempotencyKey);
       throw error;
     });
-  }
-
-  /** Hands over what is due, in the order of the offsets. */
-  #handOver(): void {
-    for (let record = this.#due[0]; record !== undefined; record = this.#due[0]) {
-      for (const tail of this.#topicTails.get(record.topic) ?? []) hand(tail, record);
-      for (const tail of this.#filterTails) if (matchesFilter(tail.filter, record.topic)) hand(tail, record);
-      this.#handedOver = record.offset;
-      this.#due.shift();
-    }
-  }
-
-  #tailsOf(topic: string): Set<LiveTail> {
-    let tails = this.#topicTails.get(topic);
-    if (tails === undefined) {
-      tails = new Set();
-      this.#topicTails.set(topic, tails);
-    }
-    return tails;
   }
 
   #logsOf(filter: TopicFilter): MemoryLog[] {
@@ -293,17 +262,6 @@ export class MemoryBackplane implements Backplane {
   #assertOpen(): void {
     if (this.#closed)
       throw new SseChannelsError('CLOSED', 'The memory backplane is closed; the application has shut down.');
-  }
-}
-
-function hand(tail: LiveTail, record: EventRecord): void {
-  try {
-    tail.onRecord(record);
-  } catch (error) {
-    // Neither the publisher nor the other tails are at fault.
-    setImmediate(() => {
-      throw error;
-    });
   }
 }
 
