@@ -1,73 +1,114 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createConnection } from 'node:net';
+import { existsSync } from 'node:fs';
+import { connect } from '@nats-io/transport-node';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { eventually } from '@sse-channels/testing';
-import { findProgram } from '../programs.js';
+import { findNatsServer, NatsCluster, NatsServer } from '../engines/nats-server.js';
+import { findRedisServer, RedisCluster, RedisServer } from '../engines/redis-server.js';
 
-const redis = findProgram('The Redis server', 'REDIS_SERVER_PATH', ['redis-server', 'valkey-server']);
-const nats = findProgram('The NATS server', 'NATS_SERVER_PATH', ['nats-server']);
+const ifRedis = findRedisServer() === null ? it.skip : it;
+const ifNats = findNatsServer() === null ? it.skip : it;
 
 /** The engines that backplanes run on can be started by tests: a process of their own, a free port, a directory that goes. */
 describe('a server for the tests of a backplane', () => {
-  let directory: string;
-  let server: ChildProcess | undefined;
-
-  beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'backplane-'));
-  });
+  const started: Array<{ stop(): Promise<void> }> = [];
 
   afterEach(async () => {
-    if (server !== undefined && server.exitCode === null && server.signalCode === null) {
-      server.kill('SIGKILL');
-      await once(server, 'exit');
-    }
-    rmSync(directory, { recursive: true, force: true });
+    await Promise.all(started.splice(0).map((server) => server.stop()));
   });
 
-  (redis === null ? it.skip : it)(
-    'Redis answers a PING',
+  function stopped<S extends { stop(): Promise<void> }>(server: S): S {
+    started.push(server);
+    return server;
+  }
+
+  ifRedis(
+    'Redis keeps what it acknowledged over a kill, and its port',
     async () => {
-      const port = await freePort();
-      server = spawn(redis ?? '', ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '']);
-      await eventually(async () => (await say(port, 'PING\r\n')) === '+PONG\r\n', 'Redis answers');
-      expect(server.exitCode).toBeNull();
+      const redis = stopped(await RedisServer.start());
+      const { port, pid } = redis;
+      await redis.send('SET', 'key', 'kept');
+      await redis.kill();
+      await expect(redis.send('GET', 'key')).rejects.toThrow('ECONNREFUSED');
+      await redis.start();
+      expect([await redis.send('GET', 'key'), redis.port, redis.pid === pid, redis.deaths]).toEqual([
+        'kept',
+        port,
+        false,
+        [],
+      ]);
+      await redis.stop();
+      expect([redis.pid, existsSync(redis.directory)]).toEqual([null, false]);
     },
-    20_000,
+    30_000,
   );
 
-  (nats === null ? it.skip : it)(
-    'NATS introduces itself, with JetStream',
+  ifRedis(
+    'Redis is silent while it is frozen',
     async () => {
-      const port = await freePort();
-      server = spawn(nats ?? '', ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', directory]);
-      await eventually(async () => /^INFO \{.*"jetstream":true/.test(await say(port, '')), 'NATS answers');
-      expect(server.exitCode).toBeNull();
+      const redis = stopped(await RedisServer.start());
+      redis.freeze();
+      const answered: string[] = [];
+      const socket = createConnection(redis.port, '127.0.0.1', () => socket.write('PING\r\n'));
+      socket.on('data', (data) => answered.push(data.toString()));
+      await eventually(() => socket.bytesWritten > 0);
+      expect(answered).toEqual([]);
+      redis.thaw();
+      await eventually(() => answered.length > 0);
+      expect(answered).toEqual(['+PONG\r\n']);
+      socket.destroy();
     },
-    20_000,
+    30_000,
+  );
+
+  ifRedis(
+    'three Redis masters are a cluster, also after one was killed',
+    async () => {
+      const cluster = stopped(await RedisCluster.start());
+      await cluster.masters[1]?.restart();
+      await cluster.whole();
+      expect(String(await cluster.masters[0]?.send('CLUSTER', 'INFO'))).toContain('cluster_size:3');
+    },
+    60_000,
+  );
+
+  ifNats(
+    'NATS keeps a stream over a kill, and its port',
+    async () => {
+      const nats = stopped(await NatsServer.start());
+      const { port } = nats;
+      await withJetStream([nats.url], (streams) => streams.add({ name: 'kept', subjects: ['kept.>'] }));
+      await nats.restart();
+      const { config } = await withJetStream([nats.url], (streams) => streams.info('kept'));
+      expect([config.subjects, nats.port, nats.deaths]).toEqual([['kept.>'], port, []]);
+    },
+    30_000,
+  );
+
+  ifNats(
+    'three NATS servers keep a stream of three replicas while one is away',
+    async () => {
+      const cluster = stopped(await NatsCluster.start());
+      await withJetStream(cluster.urls, (streams) =>
+        streams.add({ name: 'kept', subjects: ['kept.>'], num_replicas: 3 }),
+      );
+      await cluster.servers[2]?.restart();
+      const { config } = await withJetStream(cluster.urls, (streams) => streams.info('kept'));
+      expect(config.num_replicas).toBe(3);
+    },
+    60_000,
   );
 });
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-/** What a server says first; empty when it cannot be reached. */
-async function say(port: number, text: string): Promise<string> {
-  const socket = connect(port, '127.0.0.1');
-  socket.write(text);
-  return new Promise((resolve) => {
-    socket.once('data', (data: Buffer) => {
-      socket.destroy();
-      resolve(data.toString());
-    });
-    socket.once('error', () => resolve(''));
-  });
+async function withJetStream<T>(
+  servers: readonly string[],
+  use: (streams: Awaited<ReturnType<typeof jetstreamManager>>['streams']) => Promise<T>,
+): Promise<T> {
+  const connection = await connect({ servers: [...servers] });
+  try {
+    return await use((await jetstreamManager(connection)).streams);
+  } finally {
+    await connection.close();
+  }
 }

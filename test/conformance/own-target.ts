@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { Server } from 'node:http';
 import { INestApplication } from '@nestjs/common';
 import type { Backplane } from '@sse-channels/nest';
-import { AppProcess, freePort } from './app-process.js';
+import { freePort } from '../free-port.js';
+import { AppProcess } from './app-process.js';
 import { createOwnApp, OWN_RETAINED_EVENTS, type AdapterName } from './own-app.js';
 import type { Target } from './target.js';
 

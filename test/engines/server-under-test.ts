@@ -1,0 +1,141 @@
+/** A server that a test starts as a process of its own, freezes, kills and starts again on the same port and directory. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from '@sse-channels/testing';
+import { Leash } from './leash.js';
+
+/** How long a start may take, in milliseconds. */
+const START_MS = 30_000;
+/** How much of what a server said is shown when it does not start, in characters. */
+const SHOWN_OUTPUT = 2_000;
+
+/** How a server is started. */
+export interface ServerCommand {
+  /** In words, for messages. */
+  readonly name: string;
+  readonly program: string;
+  readonly words: readonly string[];
+  /** Beside this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Whether it serves now; a rejection is a no. */
+  readonly answers: () => Promise<boolean>;
+}
+
+export class ServerUnderTest {
+  /** When it last answered after a start, in milliseconds of `performance.now()`. */
+  answeredAt = 0;
+  /** Ends that nobody here asked for. */
+  readonly deaths: string[] = [];
+
+  readonly #command: ServerCommand;
+  readonly #leash: Leash;
+  readonly #log: string;
+  #child: ChildProcess | undefined;
+  #ending = false;
+
+  /** @param directory what the server keeps, made by `makeDirectory`; removed by `stop` */
+  constructor(
+    command: ServerCommand,
+    readonly directory: string,
+  ) {
+    this.#command = command;
+    this.#leash = new Leash([directory]);
+    this.#log = join(directory, 'output.log');
+  }
+
+  static makeDirectory(): string {
+    return mkdtempSync(join(tmpdir(), 'sse-channels-'));
+  }
+
+  get name(): string {
+    return this.#command.name;
+  }
+
+  /** Null while it is not running. */
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
+  }
+
+  /** Everything that it wrote to its output, over all its lives. */
+  get output(): string {
+    return readFileSync(this.#log, 'utf8');
+  }
+
+  /** Resolves when it answers. */
+  async start(): Promise<void> {
+    await this.launch();
+    await this.answers();
+  }
+
+  /** Starts it, without waiting until it answers. */
+  async launch(): Promise<void> {
+    if (this.#child !== undefined) throw new Error(`${this.name} runs already.`);
+    const log = openSync(this.#log, 'a');
+    const child = spawn(this.#command.program, this.#command.words, {
+      cwd: this.directory,
+      env: { ...process.env, ...this.#command.environment },
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    this.#ending = false;
+    this.#child = child;
+    child.once('exit', (code, signal) => {
+      if (!this.#ending) this.deaths.push(`${this.name} ended with ${code ?? signal}`);
+      if (this.#child === child) this.#child = undefined;
+      this.#leash.hold(null);
+    });
+    await once(child, 'spawn');
+    this.#leash.hold(child.pid as number);
+  }
+
+  /** Resolves when it answers; rejects where it ended instead, with what it said. */
+  async answers(): Promise<void> {
+    const { answers } = this.#command;
+    await eventually(
+      async () => {
+        if (this.#child === undefined) {
+          throw new Error(`${this.name} ended while it was started:\n${this.output.slice(-SHOWN_OUTPUT)}`);
+        }
+        return answers().catch(() => false);
+      },
+      `${this.name} answers`,
+      START_MS,
+    );
+    this.answeredAt = performance.now();
+  }
+
+  /** Ends it by a signal, and resolves when it is gone; what it keeps stays. */
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    this.#ending = true;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    await exited;
+  }
+
+  /** Kills it and starts it again. */
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.start();
+  }
+
+  /** Stops it where it is: its connections stay, nothing is answered. */
+  freeze(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  /** Lets it go on. */
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** Kills it and removes what it kept. */
+  async stop(): Promise<void> {
+    await this.kill();
+    await this.#leash.end();
+  }
+}
