@@ -133,6 +133,11 @@ export class AppendWindow<Job, Answer> {
     this.#maxUnanswered = options.maxUnanswered ?? MAX_UNANSWERED;
   }
 
+  /** Whether a token was given by this window. */
+  owns(token: string): boolean {
+    return token.startsWith(this.#tokenPrefix);
+  }
+
   /** How many appends are unanswered. */
   get unanswered(): number {
     return this.#unanswered.size;
