@@ -10,7 +10,7 @@ import { milliseconds, quantile } from './figures.js';
 import { SequenceTally, totalsOf } from './sequence-tally.js';
 import type { AdapterName } from './server.js';
 import { startServer } from './server-process.js';
-import { StreamReader } from './stream-reader.js';
+import { NumberedReader } from './numbered-reader.js';
 
 const options = readOptions({
   streams: 1_000,
@@ -29,7 +29,7 @@ const TOPIC = 'drained';
 
 /** What a stream of the drill was told. */
 interface Stream {
-  readonly reader: StreamReader;
+  readonly reader: NumberedReader;
   readonly tally: SequenceTally;
   reason: string | null;
   comeBack: boolean;
@@ -116,7 +116,7 @@ async function openOne(streams: Stream[]): Promise<void> {
   const tally = new SequenceTally();
   const stream: Stream = {
     tally,
-    reader: new StreamReader({
+    reader: new NumberedReader({
       port: server.port,
       topic: TOPIC,
       onEvent: (number) => tally.take(number),

@@ -2,7 +2,7 @@
 import { Dice } from './fuzz/dice.js';
 import { SequenceTally } from './sequence-tally.js';
 import type { ServerProcess } from './server-process.js';
-import { StreamReader } from './stream-reader.js';
+import { NumberedReader } from './numbered-reader.js';
 
 export interface Resumed {
   readonly resumes: number;
@@ -30,7 +30,7 @@ export async function resumeFlatOut(
 ): Promise<Resumed> {
   const topic = `flat-${seed}`;
   const dice = Dice.ofCase(~seed, 0);
-  const first = new StreamReader({ port, topic });
+  const first = new NumberedReader({ port, topic });
   await first.opened;
   // Whoever is furthest tells where the head is.
   let head: Place = { cursor: first.cursor, sequence: 0 };
@@ -59,7 +59,7 @@ function resume(port: number, topic: string, from: Place, wanted: number): Promi
   return new Promise((resolve) => {
     const tally = new SequenceTally(from.sequence);
     let gaps = 0;
-    const reader = new StreamReader({
+    const reader = new NumberedReader({
       port,
       topic,
       cursor: from.cursor,

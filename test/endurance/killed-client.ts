@@ -3,7 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { eventually } from '@sse-channels/testing';
 import type { Dice } from './fuzz/dice.js';
 import { SequenceTally } from './sequence-tally.js';
-import { StreamReader, type Cut } from './stream-reader.js';
+import { NumberedReader } from './numbered-reader.js';
+import type { Cut } from './stream-reader.js';
 
 export interface KilledClientOptions {
   readonly port: number;
@@ -28,7 +29,7 @@ export class KilledClient {
   kills = 0;
   gaps = 0;
   #cursor = '';
-  #reader: StreamReader | undefined;
+  #reader: NumberedReader | undefined;
 
   constructor(
     private readonly options: KilledClientOptions,
@@ -66,8 +67,8 @@ export class KilledClient {
     await last.closed;
   }
 
-  #connect({ cutAfterBytes, cut }: { cutAfterBytes?: number | undefined; cut?: Cut }): StreamReader {
-    return new StreamReader({
+  #connect({ cutAfterBytes, cut }: { cutAfterBytes?: number | undefined; cut?: Cut }): NumberedReader {
+    return new NumberedReader({
       port: this.options.port,
       topic: this.options.topic,
       ...(this.#cursor === '' ? {} : { cursor: this.#cursor }),
@@ -80,7 +81,7 @@ export class KilledClient {
     });
   }
 
-  async #kill(reader: StreamReader | undefined): Promise<void> {
+  async #kill(reader: NumberedReader | undefined): Promise<void> {
     reader?.cut();
     await reader?.closed;
     this.kills += 1;
@@ -89,7 +90,7 @@ export class KilledClient {
   }
 
   /** Waits until the reader is closed, or it has had what it waits for. */
-  async #until(reader: StreamReader, done: () => boolean): Promise<void> {
+  async #until(reader: NumberedReader, done: () => boolean): Promise<void> {
     let closed = false;
     void reader.closed.then(() => {
       closed = true;

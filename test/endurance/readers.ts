@@ -1,12 +1,12 @@
 /** Many connections at once: opened a few at a time, each with a check of its own sequence. */
 import { SequenceTally } from './sequence-tally.js';
-import { StreamReader } from './stream-reader.js';
+import { NumberedReader } from './numbered-reader.js';
 
 /** Connections that are on their way at a time. */
 const OPENING = 100;
 
 export interface Reading {
-  readonly reader: StreamReader;
+  readonly reader: NumberedReader;
   readonly tally: SequenceTally;
 }
 
@@ -44,7 +44,7 @@ export async function openReaders(
 
 function readingOf(port: number, topic: string, troubles: Troubles): Reading {
   const tally = new SequenceTally();
-  const reader = new StreamReader({
+  const reader = new NumberedReader({
     port,
     topic,
     onEvent: (sequence) => tally.take(sequence),

@@ -8,7 +8,7 @@ import { readOptions } from './command-line.js';
 import { mebibytes, milliseconds, quantile } from './figures.js';
 import { SequenceTally } from './sequence-tally.js';
 import { startServer } from './server-process.js';
-import { StreamReader } from './stream-reader.js';
+import { NumberedReader } from './numbered-reader.js';
 
 const {
   readers,
@@ -36,7 +36,7 @@ const server = await startServer({ adapter: 'express', keepEvents: 1_000, keepBy
 const latencies: number[] = [];
 const tally = new SequenceTally();
 try {
-  const watching = new StreamReader({
+  const watching = new NumberedReader({
     port: server.port,
     topic: TOPIC,
     onEvent: (sequence, dueMicros) => {
@@ -83,8 +83,8 @@ async function figures(): Promise<{ rssBytes: number; p50: number; p99: number }
   return { rssBytes, p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) };
 }
 
-async function stall(): Promise<StreamReader> {
-  const reader = new StreamReader({ port: server.port, topic: TOPIC, onOpen: () => reader.socket.pause() });
+async function stall(): Promise<NumberedReader> {
+  const reader = new NumberedReader({ port: server.port, topic: TOPIC, onOpen: () => reader.socket.pause() });
   await reader.opened;
   return reader;
 }

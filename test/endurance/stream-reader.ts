@@ -8,11 +8,12 @@ export type Cut = 'close' | 'reset' | 'half-close';
 
 export interface ReaderOptions {
   readonly port: number;
-  readonly topic: string;
+  /** What is asked for: `/numbers/orders`. */
+  readonly path: string;
   /** Sent as `Last-Event-ID`. */
   readonly cursor?: string;
-  /** Called for each event of the application. */
-  readonly onEvent?: (sequence: number, dueMicros: number) => void;
+  /** Called for each event of the application; its cursor is the reader's. */
+  readonly onEvent?: (name: string, data: string) => void;
   readonly onGap?: (gap: GapData) => void;
   readonly onClosing?: (closing: ClosingData, retryMs: number) => void;
   /** Called once, when it began with `$open`. */
@@ -28,7 +29,6 @@ export interface ReaderOptions {
 const READ_BYTES = 65_536;
 /** One for all: what comes in is read at once. */
 const buffer = Buffer.allocUnsafe(READ_BYTES);
-const NUMBERED = /^\{"sequence":(\d+),"dueMicros":(\d+),/;
 
 export class StreamReader {
   readonly opened: Promise<void>;
@@ -71,9 +71,7 @@ export class StreamReader {
       },
     });
     const resume = options.cursor === undefined ? '' : `Last-Event-ID: ${options.cursor}\r\n`;
-    this.socket.write(
-      `GET /numbers/${options.topic} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n${resume}\r\n`,
-    );
+    this.socket.write(`GET ${options.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n${resume}\r\n`);
     this.socket.on('error', () => undefined);
     this.closed = new Promise((resolve) => {
       this.socket.once('close', () => {
@@ -87,6 +85,11 @@ export class StreamReader {
   /** The cursor to come back with; empty before there is one. */
   get cursor(): string {
     return this.#parser.lastEventId;
+  }
+
+  /** 0 until the head has come. */
+  get status(): number {
+    return this.#body.status;
   }
 
   /** Whether the server ended the response in order. */
@@ -111,10 +114,8 @@ export class StreamReader {
   }
 
   #take(name: string, data: string): void {
-    if (name === 'numbered') {
-      const [, sequence, dueMicros] = NUMBERED.exec(data) ?? [];
-      if (sequence === undefined) throw new Error(`An event came damaged: ${data}`);
-      this.#options.onEvent?.(Number(sequence), Number(dueMicros));
+    if (!name.startsWith('$')) {
+      this.#options.onEvent?.(name, data);
     } else if (name === '$open') {
       this.#open();
       this.#options.onOpen?.();

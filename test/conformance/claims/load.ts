@@ -4,7 +4,7 @@ import type { Claim } from '../claim.js';
 import { demand } from '../finding.js';
 import type { Received } from '../ledger.js';
 import type { LeaveKind, Reading, SeenEvent } from '../reading.js';
-import { CuttingProxy } from '../cutting-proxy.js';
+import { FaultyLink } from '../../faulty-link.js';
 import { rawTcp } from '../readers/raw-tcp.js';
 import type { TrialTopic } from '../trial.js';
 import { publishWatched } from './resuming.js';
@@ -91,7 +91,7 @@ export const cuts: Claim = {
   readers: (reader) => reader.reconnects,
   async prove(trial) {
     const topic = trial.topic();
-    const proxy = await CuttingProxy.listen(trial.session.target.streamUrl);
+    const proxy = await FaultyLink.listen(trial.session.target.streamUrl);
     try {
       const { cursors, numbers } = await publishWatched(topic, 3);
       // Its URL keeps the old cursor; the header must win when it comes back.
