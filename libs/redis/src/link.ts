@@ -44,8 +44,8 @@ export class Link {
         connectTimeout: SILENCE_MS,
         ...options.socket,
         // The first connection is asked for by someone who wants to hear that it failed.
-        reconnectStrategy: (retries: number, cause: Error) => {
-          if (this.#closed || !this.#opened) return cause;
+        reconnectStrategy: (retries: number) => {
+          if (this.#closed || !this.#opened) return false;
           const ms = Math.min(RECONNECT_MS * 2 ** Math.min(retries, 10), MAX_RECONNECT_MS);
           return ms / 2 + (Math.random() * ms) / 2;
         },

@@ -6,7 +6,7 @@ import { justBefore, msOf, type Partition } from './partition.js';
 import { isId, toRecord, type RedisRecord } from './record-text.js';
 
 /** A cursor that lies further in the future than this was not lost with the log's tail: it never was one of this log. */
-const FUTURE_MS = 3_600_000;
+const FUTURE_MS = 60_000;
 /** How far the clocks of this process and of Redis may be apart. */
 const SKEW_MS = 60_000;
 /** How many entries of the index are looked at by one command. */

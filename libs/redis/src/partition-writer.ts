@@ -42,6 +42,8 @@ export interface WriterSource {
   /** The last id that is known here. */
   lastId(): string;
   saw(id: string): void;
+  /** With several partitions, the least id that comes after all that is known of the others; empty with one. */
+  idAfterOthers(): string;
   /** The index is gone. */
   reopen(): void;
   /** The server does not hold the partition any more. */
@@ -151,6 +153,7 @@ export class PartitionWriter {
         String(maxEvents),
         String(maxAgeMs),
         String(maxBytes),
+        this.source.idAfterOthers(),
       ]);
     } catch (error) {
       throw this.#attemptError(error, link, job.sentAfter);

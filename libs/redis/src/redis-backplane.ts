@@ -233,6 +233,7 @@ export class RedisBackplane implements Backplane {
           epoch: () => this.#epoch,
           lastId: () => part.lastId,
           saw: (id) => this.#saw(part, id),
+          idAfterOthers: () => (partition.count === 1 ? '' : partition.idAfter(this.#seen)),
           reopen: () => void this.#reopen(part).catch((error: unknown) => (this.#trouble = reasonOf(error))),
           moved: () => this.#primaries.moved(),
           reload: (link) => void loadScripts(link).catch(() => undefined),

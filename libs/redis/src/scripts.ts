@@ -15,11 +15,29 @@ function script(source: string): Script {
 /** What a script answers when the index is gone: nothing was written, the log space must be opened anew. */
 export const LOST = 'LOST';
 
-/** How many arguments `APPEND` takes after its keys. */
+const ORDER = `
+  local function parts(id)
+    local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+    return tonumber(ms), tonumber(seq)
+  end
+  local function before(a, b)
+    local ams, aseq = parts(a)
+    local bms, bseq = parts(b)
+    return ams < bms or (ams == bms and aseq < bseq)
+  end
+`;
+
 const appendSource = (idempotent: boolean): string => `
   ${idempotent ? "local made = redis.call('GET', KEYS[4])\n  if made then return made end" : ''}
   local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[7], '*', 't', ARGV[1], 'k', ARGV[2])
   if not id then return '${LOST}' end
+  if ARGV[12] ~= '' then
+    ${ORDER}
+    if before(id, ARGV[12]) then
+      redis.call('XDEL', KEYS[1], id)
+      id = redis.call('XADD', KEYS[1], ARGV[12], 't', ARGV[1], 'k', ARGV[2])
+    end
+  end
   local head = redis.call('GET', KEYS[2])
   local prev, bytes, expiry = '-', 0, 0
   if head then
@@ -73,23 +91,12 @@ const appendSource = (idempotent: boolean): string => `
  * the id of the record before it; `-` where Redis knows of none; `?` where there is a log without a head, so that nobody can say.
  *
  * KEYS: index, head, log. ARGV: topic, token, payload, channel of the topic, channel of filters, publish command, index length, life
- * of the head, maxEvents, maxAgeMs, maxBytes.
+ * of the head, maxEvents, maxAgeMs, maxBytes, and with several partitions the least id that comes after what this process has seen of the
+ * others, so that what is appended later lies later, whichever server's clock is behind.
  */
 export const APPEND = script(appendSource(false));
 /** The same under an idempotency key, the fourth of KEYS. */
 export const APPEND_ONCE = script(appendSource(true));
-
-const ORDER = `
-  local function parts(id)
-    local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-    return tonumber(ms), tonumber(seq)
-  end
-  local function before(a, b)
-    local ams, aseq = parts(a)
-    local bms, bseq = parts(b)
-    return ams < bms or (ams == bms and aseq < bseq)
-  end
-`;
 
 /**
  * Tells the epoch of the log space, after giving it this one where it has none.
