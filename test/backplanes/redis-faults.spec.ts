@@ -30,8 +30,8 @@ interface Follower {
     await server.stop();
   }, DEADLINE_MS);
 
-  const open = async (options: RedisBackplaneOptions = { url: server.url }): Promise<RedisBackplane> => {
-    const backplane = new RedisBackplane(options);
+  const open = async (options?: RedisBackplaneOptions): Promise<RedisBackplane> => {
+    const backplane = new RedisBackplane(options ?? { url: server.url });
     opened.push(backplane);
     await backplane.ready();
     return backplane;
@@ -71,11 +71,12 @@ interface Follower {
     const followers = [await follow(one, 'kills/a'), await follow(two, 'kills/a'), await follow(two, 'kills/*')];
     const acknowledged: number[] = [];
     const failed: unknown[] = [];
-    let publishing = true;
+    const publishing = new AbortController();
     let next = 0;
     const publish = async (): Promise<void> => {
-      while (publishing) {
-        const batch = Array.from({ length: 10 }, () => (next += 1));
+      while (!publishing.signal.aborted) {
+        const batch = names(next, next + 10).map(Number);
+        next += batch.length;
         // Nobody awaits one before the next.
         const settled = await Promise.allSettled(batch.map((n) => append(one, 'kills/a', n)));
         for (const [index, { status }] of settled.entries()) {
@@ -93,7 +94,7 @@ interface Follower {
     }
     const before = acknowledged.length;
     await eventually(() => acknowledged.length > before + 100, 'events are acknowledged', DEADLINE_MS);
-    publishing = false;
+    publishing.abort();
     await published;
     await Promise.all([live(one), live(two)]);
     const log = (await readAll(one, 'kills/a')).map(Number);
@@ -182,7 +183,7 @@ interface Follower {
       expect(told.filter((word) => word !== 'rewound')).toEqual(names(96, 109));
     }
     for (const from of [93, 100]) {
-      const resumed = await follow(backplane, 'lost/a', cursors[from] as Offset);
+      const resumed = await follow(backplane, 'lost/a', cursors[from]);
       await eventually(() => compareOffsets(resumed.tail.position, last) >= 0, 'the resumed follower is at the end');
       expect(resumed.told.filter((word) => word === 'rewound')).toEqual(['rewound']);
       expect(resumed.told.filter((word) => word !== 'rewound')).toEqual([
@@ -336,7 +337,7 @@ interface Follower {
   it('says where it was not found, without the password, and what to do', async () => {
     await server.kill();
     const backplane = new RedisBackplane({ url: `redis://someone:secret@127.0.0.1:${server.port}` });
-    const failure = await backplane.ready().catch((error: Error) => error);
+    const failure = await backplane.ready().catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'UNAVAILABLE' });
     expect(String(failure)).toContain(`redis://127.0.0.1:${server.port}`);
     expect(String(failure)).toMatch(/ECONNREFUSED.*Start it/);
