@@ -284,7 +284,8 @@ export class RedisBackplane implements Backplane {
   /** Compares what a live record says it follows with what has come. */
   #checkLink(partition: Partition, { topic, record, offset, prev }: RedisRecord): void {
     const newest = this.#newest.get(topic);
-    this.#newest.set(topic, offset);
+    // What comes after it was let go of must not be remembered for ever.
+    if (this.#tails.follows(topic)) this.#newest.set(topic, offset);
     if (newest === undefined || record === null || compareOffsets(newest, offset) >= 0) return;
     if (record.prev === null) {
       // There was a record, and Redis does not know of it: flushed, or removed to make room.

@@ -74,6 +74,11 @@ export class LiveTails {
     return this.#interests.size;
   }
 
+  /** Whether the engine is asked for a topic or filter. */
+  follows(filter: TopicFilter): boolean {
+    return this.#interests.has(filter);
+  }
+
   /** Between `freeze()` and `thaw()`. */
   get frozen(): boolean {
     return this.#frozen;
