@@ -1,2 +1,3 @@
 /** SSE Channels on NATS JetStream: one log for every node. */
-export type { Backplane } from '@sse-channels/engine';
+export * from './nats-backplane.js';
+export type { NatsBackplaneOptions } from './options.js';

@@ -142,6 +142,8 @@ export class ContinuousTail {
       if (after === null) this.#head = page.from;
       if (!page.intact) {
         this.#head = page.from;
+        // What was announced before the engine lost it, or under offsets that are given again, is not to be waited for.
+        if (page.reason !== 'trimmed' && this.#announced !== undefined) this.#announced = this.#tail?.position;
         this.listener.onGap(page.reason ?? 'reset', page.from);
         if (this.#ended) return;
       }

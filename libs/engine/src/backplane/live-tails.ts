@@ -164,6 +164,16 @@ export class LiveTails {
     for (const filter of this.#interests.keys()) this.lose(filter);
   }
 
+  /** The log space was set back: what lay after this place is no more, and offsets from there on are given again. All may have missed something. */
+  rewind(place: Offset): void {
+    this.#watermark = earlierOffset(this.#watermark, place);
+    for (const interest of this.#interests.values()) {
+      interest.reached = earlierOffset(interest.reached, place);
+      for (const tail of interest.tails) tail.last = earlierOffset(tail.last, place);
+    }
+    this.loseAll();
+  }
+
   /** The engine no longer sends: shared positions stay where they are. */
   freeze(): void {
     this.#frozen = true;
@@ -222,4 +232,9 @@ export class LiveTails {
     clearInterval(this.#lingerTimer);
     this.#lingerTimer = undefined;
   }
+}
+
+/** The earlier of two offsets; empty if one is. */
+function earlierOffset(a: Offset, b: Offset): Offset {
+  return a === '' || laterOffset(a, b) === b ? a : b;
 }

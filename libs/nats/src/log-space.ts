@@ -1,0 +1,263 @@
+/** The log space as this node knows it: its epoch, the newest place seen, and where its order was broken. */
+import type { GapReason, Offset } from '@sse-channels/protocol';
+import { formatOffset } from '@sse-channels/protocol';
+import type { LogStream } from './log-stream.js';
+import type { NatsLink } from './nats-link.js';
+import { writtenOnce } from './record-message.js';
+import type { TopicSubjects } from './topic-subjects.js';
+
+/** A place that was looked up within this time is new enough to say how far a read has come. */
+const FRESH_MS = 1_000;
+/** Breaks of one cut within this time are one, seen by several nodes. */
+const SAME_BREAK_MS = 60_000;
+/** How many breaks are told apart; before the oldest of them everything is one break. */
+const MAX_BREAKS = 100;
+/** How many marks the stream's age is divided into. */
+const MARKS_PER_AGE = 20;
+const MARK_TIMEOUT_MS = 2_000;
+
+/** A message's place: its sequence, and the tag that tells it from another one that had the sequence before it. */
+export interface Place {
+  readonly sequence: number;
+  readonly tag: number;
+}
+
+/** The engine lost its newest messages, or all: whoever stood somewhere before then is told once. */
+export interface Break {
+  /** The last sequence that is the same before and after. */
+  readonly cut: number;
+  /** Places with an earlier tag are from before it, in milliseconds since 1970. */
+  readonly at: number;
+  readonly reason: GapReason;
+}
+
+export const START: Place = { sequence: 0, tag: 0 };
+
+export class LogSpace {
+  /** Empty until it is known. */
+  epoch = '';
+  /** Oldest first. */
+  #breaks: Break[] = [];
+  #known: Place = START;
+  #knownAt = Number.NEGATIVE_INFINITY;
+  #looking: Promise<void> | undefined;
+  #nextLook: Promise<void> | undefined;
+  #lastMark = 0;
+  #markedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly stream: LogStream,
+    private readonly link: NatsLink,
+    private readonly subjects: TopicSubjects,
+  ) {}
+
+  /** The newest place of the space that this node has seen: everything before it was stored before now. */
+  get known(): Place {
+    return this.#known;
+  }
+
+  learn(sequence: number, tag: number): void {
+    if (sequence > this.#known.sequence) this.#known = { sequence, tag };
+  }
+
+  /** `known`, looked up if that was not done lately. */
+  async knownLately(): Promise<Place> {
+    if (performance.now() - this.#knownAt > FRESH_MS) await this.look();
+    return this.#known;
+  }
+
+  /** Learns the newest place as it is now or later: callers share a look that begins after their call. */
+  async look(): Promise<void> {
+    this.#nextLook ??= (this.#looking ?? Promise.resolve()).then(() => {
+      this.#nextLook = undefined;
+      this.#looking = this.#look().finally(() => {
+        this.#looking = undefined;
+      });
+      return this.#looking;
+    });
+    return this.#nextLook;
+  }
+
+  /** The break after a place of this tag: its newest reason, and where a reader from there goes on; null where there is none. */
+  breakAfter(place: Place): { readonly reason: GapReason; readonly from: Place } | null {
+    const newest = this.#breaks.at(-1);
+    if (newest === undefined || place.tag >= newest.at) return null;
+    let { sequence } = place;
+    let reason: GapReason = 'rewound';
+    for (const one of this.#breaks) {
+      if (one.at <= place.tag) continue;
+      sequence = Math.min(sequence, one.cut);
+      if (one.reason === 'reset') reason = 'reset';
+    }
+    return { reason, from: { sequence, tag: newest.at } };
+  }
+
+  /** Whether a place was made by `breakAfter`, and is no message's. */
+  isAfterBreak({ tag }: Place): boolean {
+    return this.#breaks.some(({ at }) => at === tag);
+  }
+
+  /**
+   * Takes the stream as it is: of another creation, it is another space.
+   * @returns whether it is another one than before
+   */
+  adopt(created: string): boolean {
+    const epoch = epochOf(created);
+    if (epoch === this.epoch) return false;
+    const isNew = this.epoch !== '';
+    this.epoch = epoch;
+    const at = Date.parse(created);
+    this.#breaks = [{ cut: 0, at, reason: 'reset' }];
+    this.#known = { sequence: 0, tag: at };
+    this.#knownAt = Number.NEGATIVE_INFINITY;
+    this.#lastMark = 0;
+    this.#markedAt = Number.NEGATIVE_INFINITY;
+    return isNew;
+  }
+
+  /** Reads the marks that nodes wrote of breaks. @returns whether there are new ones */
+  async readMarks(): Promise<boolean> {
+    let found = false;
+    for (;;) {
+      const { messages, more } = await this.stream.page(this.#rewoundSubject, this.#lastMark + 1, 100);
+      for (const { sequence, record } of messages) {
+        this.#lastMark = sequence;
+        const mark = record === null ? null : parseMark(record.data);
+        if (mark !== null && this.#add(mark)) found = true;
+      }
+      if (!more) return found;
+    }
+  }
+
+  /**
+   * Looks whether the newest place that this node knows is still what it was; where it is not, the engine has lost what was
+   * acknowledged, and every node is told by a mark.
+   * @param lastSequence the stream's own
+   * @returns whether it is not
+   */
+  async hasLost(lastSequence: number): Promise<boolean> {
+    const known = this.#known;
+    if (known.sequence === 0 || this.isAfterBreak(known)) return false;
+    const message = known.sequence > lastSequence ? null : await this.stream.get(known.sequence);
+    if (message === null ? known.sequence <= lastSequence : message.tag === known.tag) return false;
+    const survivor = await this.placeBy(known.tag, Math.min(known.sequence, lastSequence));
+    const mark: Break = { cut: survivor.sequence, at: Math.max(Date.now(), known.tag + 1), reason: 'rewound' };
+    this.#known = survivor;
+    this.#knownAt = Number.NEGATIVE_INFINITY;
+    if (this.#add(mark)) {
+      await this.link.request(
+        this.#rewoundSubject,
+        JSON.stringify({ cut: mark.cut, at: mark.at }),
+        MARK_TIMEOUT_MS,
+        writtenOnce(
+          `rewound-${mark.cut}-${Math.floor(mark.at / SAME_BREAK_MS)}`,
+          `Sse-Time: ${mark.at}\r\nSse-Event: rewound\r\nSse-Keep: 0 0 0\r\n`,
+        ),
+      );
+    }
+    return true;
+  }
+
+  /** The last message whose tag is not after this one, among those up to a sequence. */
+  async placeBy(tag: number, upTo: number): Promise<Place> {
+    let low = 1;
+    let high = upTo;
+    let found: Place = START;
+    while (low <= high) {
+      const middle = Math.floor((low + high) / 2);
+      const message = await this.stream.next('>', middle);
+      if (message !== null && message.sequence <= high && message.tag <= tag) {
+        found = { sequence: message.sequence, tag: message.tag };
+        low = message.sequence + 1;
+      } else high = middle - 1;
+    }
+    return found;
+  }
+
+  /**
+   * Leaves a mark now and then: what the stream's own limits remove, they remove oldest first, so that the oldest mark tells up to
+   * where they have come.
+   */
+  async keepMarks(): Promise<void> {
+    const every = this.stream.maxAgeMs / Math.min(MARKS_PER_AGE, Math.max(2, this.stream.maxPerTopic - 1));
+    if (performance.now() - this.#markedAt < every) return;
+    const last = await this.stream.last(this.#keptSubject);
+    const now = Date.now();
+    if (last === null || now - last.storedAt >= every) {
+      await this.link.request(
+        this.#keptSubject,
+        '',
+        MARK_TIMEOUT_MS,
+        writtenOnce(`kept-${last?.sequence ?? 0}-${this.epoch}`, `Sse-Time: ${now}\r\n`),
+      );
+      this.#markedAt = performance.now();
+    } else this.#markedAt = performance.now() - (now - last.storedAt);
+  }
+
+  /** Forgets the marks: what is older cannot be vouched for. */
+  async dropMarks(): Promise<void> {
+    await this.stream.purge(this.#keptSubject, Number.MAX_SAFE_INTEGER);
+    this.#markedAt = Number.NEGATIVE_INFINITY;
+    await this.keepMarks();
+  }
+
+  /** Nothing after this place was removed by the stream's own limits; null where that cannot be said of any. */
+  async vouchedFrom(): Promise<Place | null> {
+    const oldest = await this.stream.next(this.#keptSubject, 1);
+    return oldest === null ? null : { sequence: oldest.sequence, tag: oldest.tag };
+  }
+
+  get rewoundSubject(): string {
+    return this.#rewoundSubject;
+  }
+
+  get #rewoundSubject(): string {
+    return `${this.subjects.marks}.rewound`;
+  }
+
+  get #keptSubject(): string {
+    return `${this.subjects.marks}.kept`;
+  }
+
+  async #look(): Promise<void> {
+    const at = performance.now();
+    const newest = await this.stream.lastOfLeader('>');
+    if (newest !== null) this.learn(newest.sequence, newest.tag);
+    this.#knownAt = at;
+  }
+
+  #add(mark: Break): boolean {
+    const same = this.#breaks.some(({ cut, at }) => cut === mark.cut && Math.abs(at - mark.at) < SAME_BREAK_MS);
+    if (same) return false;
+    this.#breaks.push(mark);
+    this.#breaks.sort((a, b) => a.at - b.at);
+    if (this.#breaks.length > MAX_BREAKS) this.#breaks.splice(1, this.#breaks.length - MAX_BREAKS);
+    return true;
+  }
+}
+
+export function offsetOf({ sequence, tag }: Place): Offset {
+  return formatOffset(sequence, tag);
+}
+
+export function placeOf(offset: Offset): Place {
+  const [sequence = '', tag = ''] = offset.split('-');
+  return { sequence: Number.parseInt(sequence, 36), tag: Number.parseInt(tag, 36) };
+}
+
+function parseMark(data: string): Break | null {
+  try {
+    const { cut, at } = JSON.parse(data) as { cut?: unknown; at?: unknown };
+    return Number.isSafeInteger(cut) && Number.isSafeInteger(at)
+      ? { cut: cut as number, at: at as number, reason: 'rewound' }
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A stream's creation, to the nanosecond. */
+function epochOf(created: string): string {
+  const fraction = /\.\d{3}(\d{0,6})/.exec(created)?.[1] ?? '';
+  return `n${Date.parse(created).toString(36)}${Number(fraction.padEnd(6, '0')).toString(36)}`;
+}
