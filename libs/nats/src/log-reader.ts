@@ -13,8 +13,11 @@ const PAGE = 1_000;
 const SLACK = 64;
 /** How often that place is guessed. */
 const MAX_GUESSES = 12;
-/** A message is from after a loss when it is older by its sequence, but was stored so much later, in milliseconds. */
-const CLOCK_TOLERANCE_MS = 1_000;
+/**
+ * A message is from after a loss when it is older by its sequence, but was stored so much later than the place's message was first
+ * tried to be: longer than appends are tried again.
+ */
+const TRIED_WITHIN_MS = 30_000;
 
 /** Where a read begins. */
 interface Start {
@@ -116,22 +119,29 @@ export class LogReader {
     const { sequence, tag } = place;
     if (sequence === 0 && tag === 0) return { place, reason: null, message: null };
     if (tag === 0 || !Number.isSafeInteger(sequence) || !Number.isSafeInteger(tag)) return this.#rewound(START);
-    const broken = this.space.breakAfter(place);
-    if (broken !== null) return { place: broken.from, reason: broken.reason, message: null };
-    if (sequence === 0 || this.space.isAfterBreak(place)) return { place, reason: null, message: null };
+    if (sequence === 0 || this.space.isAfterBreak(place)) return this.#unlessBroken(place, null);
     const message = await this.stream.get(sequence);
-    if (message !== null) {
-      if (message.tag !== tag) return this.#rewound(await this.space.placeBy(tag, sequence));
-      this.space.learn(sequence, tag);
-      return { place, reason: null, message };
+    if (message?.tag === tag) {
+      this.space.learn(sequence, tag, message.storedAt);
+      return this.#unlessBroken(place, message);
     }
+    const broken = this.space.breakAfter(place, false);
+    if (broken !== null) return { place: broken.from, reason: broken.reason, message: null };
+    // The tag is from before its message was stored, so nothing that is new is left out.
+    if (message !== null) return this.#rewound(await this.space.lastStoredBy(tag, sequence));
     const last = sequence <= this.space.known.sequence ? sequence : ((await this.stream.info())?.state.last_seq ?? 0);
-    if (sequence > last) return this.#rewound(await this.space.placeBy(tag, last));
+    if (sequence > last) return this.#rewound(await this.space.lastStoredBy(tag, last));
     // It was removed. Where the sequence was used again, so were those below it, unless they were removed as well.
     const older = await this.#newestBelow(sequence);
-    if (older !== null && older.storedAt > tag + CLOCK_TOLERANCE_MS)
-      return this.#rewound(await this.space.placeBy(tag, sequence));
+    if (older !== null && older.storedAt > tag + TRIED_WITHIN_MS)
+      return this.#rewound(await this.space.lastStoredBy(tag, sequence));
     return { place, reason: null, message: null };
+  }
+
+  #unlessBroken(place: Place, message: StoredMessage | null): Start {
+    const broken = this.space.breakAfter(place, message !== null);
+    if (broken === null) return { place, reason: null, message };
+    return { place: broken.from, reason: broken.reason, message: null };
   }
 
   #rewound(place: Place): Start {

@@ -16,17 +16,22 @@ const MAX_BREAKS = 100;
 const MARKS_PER_AGE = 20;
 const MARK_TIMEOUT_MS = 2_000;
 
-/** A message's place: its sequence, and the tag that tells it from another one that had the sequence before it. */
+/** A message's place: its sequence, and the tag that tells it from another one that had the sequence before it, as an offset has them. */
 export interface Place {
   readonly sequence: number;
   readonly tag: number;
 }
 
-/** The engine lost its newest messages, or all: whoever stood somewhere before then is told once. */
+/** The newest place that was seen, and when its message was stored at the latest, in milliseconds since 1970. */
+export interface KnownPlace extends Place {
+  readonly storedBy: number;
+}
+
+/** The engine lost its newest messages, or all: whoever stood somewhere before then is told. */
 export interface Break {
   /** The last sequence that is the same before and after. */
   readonly cut: number;
-  /** Places with an earlier tag are from before it, in milliseconds since 1970. */
+  /** Places with an earlier tag are from before it, unless their message is there, after the cut; in milliseconds since 1970. */
   readonly at: number;
   readonly reason: GapReason;
 }
@@ -38,7 +43,7 @@ export class LogSpace {
   epoch = '';
   /** Oldest first. */
   #breaks: Break[] = [];
-  #known: Place = START;
+  #known: KnownPlace = { ...START, storedBy: 0 };
   #knownAt = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
   #nextLook: Promise<void> | undefined;
@@ -52,16 +57,17 @@ export class LogSpace {
   ) {}
 
   /** The newest place of the space that this node has seen: everything before it was stored before now. */
-  get known(): Place {
+  get known(): KnownPlace {
     return this.#known;
   }
 
-  learn(sequence: number, tag: number): void {
-    if (sequence > this.#known.sequence) this.#known = { sequence, tag };
+  /** @param storedBy when it was stored, or later */
+  learn(sequence: number, tag: number, storedBy: number): void {
+    if (sequence > this.#known.sequence) this.#known = { sequence, tag, storedBy };
   }
 
   /** `known`, looked up if that was not done lately. */
-  async knownLately(): Promise<Place> {
+  async knownLately(): Promise<KnownPlace> {
     if (performance.now() - this.#knownAt > FRESH_MS) await this.look();
     return this.#known;
   }
@@ -78,18 +84,21 @@ export class LogSpace {
     return this.#nextLook;
   }
 
-  /** The break after a place of this tag: its newest reason, and where a reader from there goes on; null where there is none. */
-  breakAfter(place: Place): { readonly reason: GapReason; readonly from: Place } | null {
-    const newest = this.#breaks.at(-1);
-    if (newest === undefined || place.tag >= newest.at) return null;
+  /**
+   * The break that a reader at a place has not heard of: its reason, and where the reader goes on; null where there is none.
+   * @param isThere whether the place's message is in the log, so that after a cut it is from after the break
+   */
+  breakAfter(place: Place, isThere: boolean): { readonly reason: GapReason; readonly from: Place } | null {
     let { sequence } = place;
+    let at = 0;
     let reason: GapReason = 'rewound';
     for (const one of this.#breaks) {
-      if (one.at <= place.tag) continue;
+      if (one.at <= place.tag || (isThere && place.sequence > one.cut)) continue;
       sequence = Math.min(sequence, one.cut);
+      at = one.at;
       if (one.reason === 'reset') reason = 'reset';
     }
-    return { reason, from: { sequence, tag: newest.at } };
+    return at === 0 ? null : { reason, from: { sequence, tag: at } };
   }
 
   /** Whether a place was made by `breakAfter`, and is no message's. */
@@ -108,7 +117,7 @@ export class LogSpace {
     this.epoch = epoch;
     const at = Date.parse(created);
     this.#breaks = [{ cut: 0, at, reason: 'reset' }];
-    this.#known = { sequence: 0, tag: at };
+    this.#known = { sequence: 0, tag: at, storedBy: at };
     this.#knownAt = Number.NEGATIVE_INFINITY;
     this.#lastMark = 0;
     this.#markedAt = Number.NEGATIVE_INFINITY;
@@ -119,7 +128,7 @@ export class LogSpace {
   async readMarks(): Promise<boolean> {
     let found = false;
     for (;;) {
-      const { messages, more } = await this.stream.page(this.#rewoundSubject, this.#lastMark + 1, 100);
+      const { messages, more } = await this.stream.page(this.rewoundSubject, this.#lastMark + 1, 100);
       for (const { sequence, record } of messages) {
         this.#lastMark = sequence;
         const mark = record === null ? null : parseMark(record.data);
@@ -130,44 +139,43 @@ export class LogSpace {
   }
 
   /**
-   * Looks whether the newest place that this node knows is still what it was; where it is not, the engine has lost what was
-   * acknowledged, and every node is told by a mark.
-   * @param lastSequence the stream's own
+   * Looks whether a place that this node knew is still what it was; where it is not, the engine has lost what was acknowledged, or
+   * sent live, and every node is told by a mark.
+   * @param lastSequence the stream's own, later than the place was learned
    * @returns whether it is not
    */
-  async hasLost(lastSequence: number): Promise<boolean> {
-    const known = this.#known;
+  async hasLost(known: KnownPlace, lastSequence: number): Promise<boolean> {
     if (known.sequence === 0 || this.isAfterBreak(known)) return false;
     const message = known.sequence > lastSequence ? null : await this.stream.get(known.sequence);
     if (message === null ? known.sequence <= lastSequence : message.tag === known.tag) return false;
-    const survivor = await this.placeBy(known.tag, Math.min(known.sequence, lastSequence));
-    const mark: Break = { cut: survivor.sequence, at: Math.max(Date.now(), known.tag + 1), reason: 'rewound' };
+    const survivor = await this.lastStoredBy(known.storedBy, Math.min(known.sequence, lastSequence));
+    const mark: Break = { cut: survivor.sequence, at: Math.max(Date.now(), known.storedBy + 1), reason: 'rewound' };
+    // What was learned since then may be from before the loss as well.
     this.#known = survivor;
-    this.#knownAt = Number.NEGATIVE_INFINITY;
-    if (this.#add(mark)) {
-      await this.link.request(
-        this.#rewoundSubject,
-        JSON.stringify({ cut: mark.cut, at: mark.at }),
-        MARK_TIMEOUT_MS,
-        writtenOnce(
-          `rewound-${mark.cut}-${Math.floor(mark.at / SAME_BREAK_MS)}`,
-          `Sse-Time: ${mark.at}\r\nSse-Event: rewound\r\nSse-Keep: 0 0 0\r\n`,
-        ),
-      );
-    }
+    await this.look();
+    if (!this.#add(mark)) return true;
+    await this.link.request(
+      this.rewoundSubject,
+      JSON.stringify({ cut: mark.cut, at: mark.at }),
+      MARK_TIMEOUT_MS,
+      writtenOnce(
+        `rewound-${mark.cut}-${Math.floor(mark.at / SAME_BREAK_MS)}`,
+        `Sse-Time: ${mark.at}\r\nSse-Event: rewound\r\nSse-Keep: 0 0 0\r\n`,
+      ),
+    );
     return true;
   }
 
-  /** The last message whose tag is not after this one, among those up to a sequence. */
-  async placeBy(tag: number, upTo: number): Promise<Place> {
+  /** The last message that was stored by a time, in milliseconds since 1970, among those up to a sequence. */
+  async lastStoredBy(time: number, upTo: number): Promise<KnownPlace> {
     let low = 1;
     let high = upTo;
-    let found: Place = START;
+    let found: KnownPlace = { ...START, storedBy: 0 };
     while (low <= high) {
       const middle = Math.floor((low + high) / 2);
       const message = await this.stream.next('>', middle);
-      if (message !== null && message.sequence <= high && message.tag <= tag) {
-        found = { sequence: message.sequence, tag: message.tag };
+      if (message !== null && message.sequence <= high && message.storedAt <= time) {
+        found = { sequence: message.sequence, tag: message.tag, storedBy: message.storedAt };
         low = message.sequence + 1;
       } else high = middle - 1;
     }
@@ -207,11 +215,8 @@ export class LogSpace {
     return oldest === null ? null : { sequence: oldest.sequence, tag: oldest.tag };
   }
 
+  /** Told something when a break was found. */
   get rewoundSubject(): string {
-    return this.#rewoundSubject;
-  }
-
-  get #rewoundSubject(): string {
     return `${this.subjects.marks}.rewound`;
   }
 
@@ -222,7 +227,7 @@ export class LogSpace {
   async #look(): Promise<void> {
     const at = performance.now();
     const newest = await this.stream.lastOfLeader('>');
-    if (newest !== null) this.learn(newest.sequence, newest.tag);
+    if (newest !== null) this.learn(newest.sequence, newest.tag, newest.storedAt);
     this.#knownAt = at;
   }
 

@@ -45,7 +45,7 @@ const RETRY_MS = 50;
 const MAX_RETRY_MS = 500;
 /** The heads of so many topics are compared in one sweep. */
 const SWEEP_TOPICS = 1_000;
-/** A record that comes late with its sequence, but is so much younger, has a sequence that was used before. */
+/** A record with an older sequence that was stored so much later has one that was used before. */
 const REUSED_AFTER_MS = 1_000;
 /** What the stream's own limits remove is older than this: by then every followed topic has been swept. */
 const SWEPT_WITHIN_MS = 600_000;
@@ -259,7 +259,7 @@ export class NatsBackplane implements Backplane {
     } catch (error) {
       throw error instanceof RequestError ? attemptErrorOf(error) : error;
     }
-    space.learn(sequence, tag);
+    space.learn(sequence, tag, Date.now());
     this.#trimmer.appended(subject, sequence, payload.length, retention);
     return formatCursor(space.epoch, formatOffset(sequence, tag));
   }
@@ -306,9 +306,9 @@ export class NatsBackplane implements Backplane {
     const stored = readMessage(message);
     if (stored === null || this.#closed) return;
     const space = this.#space as LogSpace;
-    const { sequence, tag, previous } = stored;
-    if (sequence < space.known.sequence && tag > space.known.tag + REUSED_AFTER_MS) void this.#recover();
-    space.learn(sequence, tag);
+    const { sequence, tag, storedAt, previous } = stored;
+    if (sequence < space.known.sequence && storedAt > space.known.storedBy + REUSED_AFTER_MS) void this.#recover();
+    space.learn(sequence, tag, storedAt);
     const record = (this.#reader as LogReader).recordOf(stored, this.#prevOf(sequence, previous));
     if (record === null) return;
     if (chain?.misses(record.topic, sequence, previous) === true) this.#tails.lose(filter);
@@ -412,10 +412,12 @@ export class NatsBackplane implements Backplane {
   async #checkSpace(): Promise<void> {
     const space = this.#space as LogSpace;
     const stream = this.#stream as LogStream;
+    // Appends go on meanwhile: only what was known before the stream is asked can be missing from its answer.
+    const { known } = space;
     const info = (await stream.info()) ?? (await stream.ensure((message) => this.#warnOnce(message))).info;
     const isNew = space.adopt(info.created);
     const isMarked = await space.readMarks();
-    const hasLost = await space.hasLost(info.state.last_seq);
+    const hasLost = !isNew && (await space.hasLost(known, info.state.last_seq));
     if (!isNew && !isMarked && !hasLost) return;
     for (const { chain } of this.#followed.values()) chain?.restart(space.known.sequence);
     this.#tails.rewind(offsetOf(space.known));
