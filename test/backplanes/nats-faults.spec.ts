@@ -135,14 +135,13 @@ const KEEP: Retention = { maxEvents: 5_000, maxAgeMs: 3_600_000, maxBytes: 100_0
     const followers = topics.map((topic) => follow(reader, topic));
     const all = follow(reader, 'a/*');
     await Promise.all([...followers, all].map((follower) => follower.opened));
-    let number = 0;
-    let stop = false;
+    const run = { number: 0, stopped: false };
     const failed: unknown[] = [];
     const publishing = (async () => {
-      while (!stop) {
+      while (!run.stopped) {
         const appends = topics.flatMap((topic) =>
           Array.from({ length: 5 }, async () => {
-            const n = (number += 1);
+            const n = (run.number += 1);
             await append(backplane, topic, n).then(
               () => acknowledged.get(topic)?.push(n),
               (error: unknown) => failed.push(error),
@@ -153,11 +152,11 @@ const KEEP: Retention = { maxEvents: 5_000, maxAgeMs: 3_600_000, maxBytes: 100_0
       }
     })();
     for (let kill = 0; kill < 3; kill += 1) {
-      const before = number;
-      await eventually(() => number > before + 500, 'more is appended', 20_000);
+      const before = run.number;
+      await eventually(() => run.number > before + 500, 'more is appended', 20_000);
       await server.restart();
     }
-    stop = true;
+    run.stopped = true;
     await publishing;
     expect(failed).toEqual([]);
     for (const [index, topic] of topics.entries()) {

@@ -40,12 +40,11 @@ const TOPICS = 12;
       followers.set(topic, { numbers, gaps, tail });
       await tail.open();
     }
-    let stop = false;
-    let number = 0;
+    const run = { number: 0, stopped: false };
     const failed: unknown[] = [];
     const publishing = [...acknowledged].map(async ([topic, numbers]) => {
-      while (!stop) {
-        const n = (number += 1);
+      while (!run.stopped) {
+        const n = (run.number += 1);
         await publisher.append(topic, { name: 'n', data: String(n) }, KEEP).then(
           () => numbers.push(n),
           (error: unknown) => failed.push(error),
@@ -55,7 +54,7 @@ const TOPICS = 12;
     // Comes back with a cursor again and again, and goes on where it was.
     const resumed: number[] = [];
     const resuming = (async () => {
-      while (!stop) {
+      while (!run.stopped) {
         const page = await reader.read('t/0', cursor, 100).catch(() => null);
         if (page === null) continue;
         expect([page.intact, page.reason]).toEqual([true, null]);
@@ -64,13 +63,13 @@ const TOPICS = 12;
       }
     })();
     for (const server of cluster.servers) {
-      const before = number;
-      await eventually(() => number > before + 300, 'more is appended', 30_000);
+      const before = run.number;
+      await eventually(() => run.number > before + 300, 'more is appended', 30_000);
       await server.restart();
     }
-    const before = number;
-    await eventually(() => number > before + 300, 'more is appended after the last', 30_000);
-    stop = true;
+    const before = run.number;
+    await eventually(() => run.number > before + 300, 'more is appended after the last', 30_000);
+    run.stopped = true;
     await Promise.all([...publishing, resuming]);
 
     expect(failed).toEqual([]);

@@ -25,7 +25,7 @@ describe('a NATS backplane', () => {
     [{ storage: 'disk' as 'file' }, 'option "storage" is "disk"; it takes "file" or "memory".'],
   ])('refuses options that make no sense: %j', (options, message) => {
     expect(() => new NatsBackplane(options)).toThrow(
-      expect.objectContaining({ code: 'INVALID_OPTION', message: `The NATS backplane ${message}` }) as unknown as Error,
+      expect.objectContaining({ code: 'INVALID_OPTION', message: `The NATS backplane ${message}` }),
     );
   });
 
