@@ -167,6 +167,9 @@ export class LogReader {
   }
 
   /**
+   * A topic of a filter of which this page has nothing yet is left to the page that has its first message: its reader is told there,
+   * before it is given anything of that topic.
+   *
    * Of topics whose first message comes after the place, their messages themselves must show whether any before was removed, and
    * only all of them do.
    */

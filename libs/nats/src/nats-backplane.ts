@@ -191,6 +191,7 @@ export class NatsBackplane implements Backplane {
     this.#space = space;
     this.#reader = new LogReader(stream, space, this.#subjects);
     this.#state = 'live';
+    if (!link.up) this.#down('The link to NATS is lost.');
     this.#sweepTimer = setInterval(
       () => void this.#sweep(),
       this.#options.sweepMs * (0.75 + Math.random() / 2),
