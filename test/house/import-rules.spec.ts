@@ -29,6 +29,8 @@ const clean: Record<string, string> = {
   'libs/engine/src/connection/sink/sink.ts': `export const sink = 1;`,
   'libs/engine/src/hub/hub.ts': from('../connection/connection.js', '../backplane/backplane.js', './feed.js'),
   'libs/engine/src/hub/feed.ts': `export const feed = 1;`,
+  'libs/engine/src/nodes/nodes.ts': from('../backplane/backplane.js', '../directory/directory.js', 'node:os'),
+  'libs/engine/src/directory/directory.ts': `export const directory = 1;`,
   'libs/nest/src/index.ts': from('@sse-channels/engine', '@sse-channels/protocol', './sse-channels.module.js'),
   'libs/nest/src/sse-channels.module.ts': from('@nestjs/common', 'express', 'node:http'),
   'libs/nest/src/sse-channels.module.spec.ts': from('@sse-channels/testing', '@nestjs/testing'),
@@ -44,7 +46,7 @@ const clean: Record<string, string> = {
 /** What no file of a lib may do, wherever it lies and be it a spec. */
 const everywhere = [
   ...['protocol', 'client', 'nest', 'redis', 'nats', 'testing'].map((lib) => `libs/${lib}/src`),
-  ...['', '/bus', '/hub', '/connection', '/backplane', '/codec'].map((folder) => `libs/engine/src${folder}`),
+  ...['', '/bus', '/hub', '/connection', '/nodes', '/backplane', '/codec'].map((folder) => `libs/engine/src${folder}`),
 ].flatMap((folder): Offence[] => {
   const lib = folder.split('/')[1];
   const toSource = folder.endsWith('/src') ? './' : '../';
@@ -78,14 +80,14 @@ const offences: Offence[] = [
   // engine knows neither Nest nor HTTP, in none of its folders
   ...['@nestjs/common', 'express', 'fastify', 'class-validator', 'http'].map(inEngine('package')),
   ...['node:http', 'node:http2', 'node:https', 'node:net'].map(inEngine('network')),
-  ...['', 'bus/', 'hub/', 'connection/', 'backplane/', 'codec/'].map((folder): Offence => [
+  ...['', 'bus/', 'hub/', 'connection/', 'nodes/', 'backplane/', 'codec/'].map((folder): Offence => [
     `libs/engine/src/${folder}nest.ts`,
     from('@nestjs/common'),
     imports,
   ]),
   ['libs/engine/src/up-to-testing.ts', from('@sse-channels/testing'), imports],
   ['libs/engine/src/deep.ts', from('@sse-channels/protocol/dist/esm/frame.js'), imports],
-  // bus and hub meet in the backplane only; connection imports neither
+  // bus and hub meet in the backplane only; connection imports neither; nodes and they meet in the directory only
   ...[
     ['bus', 'hub'],
     ['bus', 'connection'],
@@ -95,6 +97,13 @@ const offences: Offence[] = [
     ['backplane', 'bus'],
     ['backplane', 'hub'],
     ['codec', 'connection'],
+    ['bus', 'nodes'],
+    ['hub', 'nodes'],
+    ['connection', 'nodes'],
+    ['directory', 'nodes'],
+    ['nodes', 'bus'],
+    ['nodes', 'hub'],
+    ['nodes', 'connection'],
   ].flatMap(([folder, to]): Offence[] => [
     [`libs/engine/src/${folder}/to-${to}.ts`, from(`../${to}/${to}.js`), imports],
     [`libs/engine/src/${folder}/to-${to}-type.ts`, `export type * from '../${to}/${to}.js';`, imports],

@@ -237,7 +237,7 @@ describe.each(adapters)('the connections of a node, on $adapter', ({ adapter, ma
       expect(before.status).toBe(200);
       expect([ready.status, JSON.parse(ready.text)]).toEqual([
         503,
-        { sseChannels: { status: 'down', connections: 80, backplane: 'live' } },
+        { sseChannels: { status: 'down', connections: 80, nodes: 1, backplane: 'live' } },
       ]);
       expect([refused.status, Number(refused.headers['retry-after']) >= 1, openAtNotice]).toEqual([503, true, 80]);
       for (const client of all) {

@@ -24,4 +24,6 @@ export * from './hub/cursor-seal.js';
 export * from './hub/hub.js';
 export * from './hub/subscription.js';
 export * from './hub/topic-source.js';
+export * from './nodes/nodes.js';
+export * from './nodes/shared-counts.js';
 export * from './observer/observer.js';

@@ -1,10 +1,13 @@
 /** The connections of this node: who they are, how many there may be, and the way to end some of them. */
 import { LimitError, SseChannelsError } from '@sse-channels/protocol';
 import type {
-  ConnectionDirectory,
   ConnectionInfo,
   ConnectionSelection,
+  CountedBy,
+  CountsElsewhere,
   EndOptions,
+  ListOptions,
+  NodeDirectory,
 } from '../directory/connection-directory.js';
 import type { Connection, Party } from './connection.js';
 
@@ -12,31 +15,46 @@ import type { Connection, Party } from './connection.js';
 export interface ConnectionLimits {
   /** In all, on this node. */
   readonly connections: number | null;
-  /** Of one principal. */
+  /** Of one principal; on all nodes where those tell each other. */
   readonly perPrincipal: number | null;
-  /** Of one address. */
+  /** Of one address; on all nodes where those tell each other. */
   readonly perAddress: number | null;
 }
 
 const NO_LIMITS: ConnectionLimits = { connections: null, perPrincipal: null, perAddress: null };
 
-/** One for each node: the hub opens and ends connections in it, the bus shows it to the application. */
-export class Connections implements ConnectionDirectory {
-  readonly #limits: ConnectionLimits;
-  readonly #open = new Set<Connection>();
-  readonly #ofPrincipal = new Map<string, number>();
-  readonly #ofAddress = new Map<string, number>();
+const LIMIT_ON = { principal: 'perPrincipal', address: 'perAddress' } as const;
 
-  constructor(limits: ConnectionLimits = NO_LIMITS) {
+/** One for each node: the hub opens and ends connections in it, the bus shows it to the application. */
+export class Connections implements NodeDirectory {
+  readonly #limits: ConnectionLimits;
+  readonly #elsewhere: CountsElsewhere | null;
+  readonly #open = new Set<Connection>();
+  readonly #counts: Readonly<Record<CountedBy, Map<string, number>>> = { principal: new Map(), address: new Map() };
+
+  /** @param elsewhere what the other nodes have, where limits are to hold for all of them; null: for this one */
+  constructor(limits: ConnectionLimits = NO_LIMITS, elsewhere: CountsElsewhere | null = null) {
     this.#limits = limits;
+    this.#elsewhere = elsewhere;
   }
 
   get size(): number {
     return this.#open.size;
   }
 
-  list(selection: ConnectionSelection = {}): ConnectionInfo[] {
-    return this.#matching(selection).map((connection) => connection.describe());
+  count(selection: ConnectionSelection = {}): number {
+    let count = 0;
+    for (const _ of this.#matching(selection)) count += 1;
+    return count;
+  }
+
+  list(selection: ConnectionSelection = {}, { limit = Infinity }: ListOptions = {}): ConnectionInfo[] {
+    const infos: ConnectionInfo[] = [];
+    for (const connection of this.#matching(selection)) {
+      if (infos.length >= limit) break;
+      infos.push(connection.describe());
+    }
+    return infos;
   }
 
   end(selection: ConnectionSelection, { comeBack = false, retryMs }: EndOptions = {}): number {
@@ -46,7 +64,8 @@ export class Connections implements ConnectionDirectory {
         'connections.end needs to know which connections: name an id, a principal or a topic.',
       );
     }
-    const matching = this.#matching(selection);
+    // All of them first: an end takes its connection out of what is walked.
+    const matching = [...this.#matching(selection)];
     for (const connection of matching) {
       connection.end('revoked', { comeBack, ...(retryMs === undefined ? {} : { retryMs }) });
     }
@@ -57,29 +76,22 @@ export class Connections implements ConnectionDirectory {
    * Sees whether there is room for one more.
    * @throws LimitError
    */
-  assertRoom({ principal, address }: Party): void {
-    const { connections, perPrincipal, perAddress } = this.#limits;
+  assertRoom(party: Party): void {
+    const { connections } = this.#limits;
     if (connections !== null && this.#open.size >= connections) throw new LimitError('connections', connections);
-    if (perPrincipal !== null && principal !== null && (this.#ofPrincipal.get(principal) ?? 0) >= perPrincipal) {
-      throw new LimitError('perPrincipal', perPrincipal);
-    }
-    if (perAddress !== null && address !== null && (this.#ofAddress.get(address) ?? 0) >= perAddress) {
-      throw new LimitError('perAddress', perAddress);
-    }
+    this.#assertRoomOf('principal', party.principal);
+    this.#assertRoomOf('address', party.address);
   }
 
   /** @internal for the hub */
   add(connection: Connection): void {
     this.#open.add(connection);
-    count(this.#ofPrincipal, connection.party.principal, 1);
-    count(this.#ofAddress, connection.party.address, 1);
+    this.#changeBy(1, connection.party);
   }
 
   /** @internal for the hub */
   delete(connection: Connection): void {
-    if (!this.#open.delete(connection)) return;
-    count(this.#ofPrincipal, connection.party.principal, -1);
-    count(this.#ofAddress, connection.party.address, -1);
+    if (this.#open.delete(connection)) this.#changeBy(-1, connection.party);
   }
 
   /** @internal for the hub */
@@ -87,20 +99,38 @@ export class Connections implements ConnectionDirectory {
     return this.#open.values();
   }
 
-  #matching({ id, principal, topic }: ConnectionSelection): Connection[] {
+  *#matching({ id, principal, topic }: ConnectionSelection): Generator<Connection> {
     const name = typeof topic === 'object' ? topic.name : topic;
-    return [...this.#open].filter(
-      (connection) =>
+    for (const connection of this.#open) {
+      const matches =
         (id === undefined || connection.id === id) &&
         (principal === undefined || connection.party.principal === principal) &&
-        (name === undefined || connection.topics.includes(name)),
-    );
+        (name === undefined || connection.topics.includes(name));
+      if (matches) yield connection;
+    }
   }
-}
 
-function count(counts: Map<string, number>, key: string | null, change: 1 | -1): void {
-  if (key === null) return;
-  const now = (counts.get(key) ?? 0) + change;
-  if (now === 0) counts.delete(key);
-  else counts.set(key, now);
+  #assertRoomOf(by: CountedBy, name: string | null): void {
+    const { [LIMIT_ON[by]]: most } = this.#limits;
+    if (most === null || name === null) return;
+    const here = this.#counts[by].get(name) ?? 0;
+    if (here >= most || here + (this.#elsewhere?.elsewhere(by, name) ?? 0) >= most) {
+      throw new LimitError(LIMIT_ON[by], most);
+    }
+  }
+
+  #changeBy(change: 1 | -1, { principal, address }: Party): void {
+    this.#count('principal', principal, change);
+    this.#count('address', address, change);
+  }
+
+  /** Counts what there is a limit on. */
+  #count(by: CountedBy, name: string | null, change: 1 | -1): void {
+    if (name === null || this.#limits[LIMIT_ON[by]] === null) return;
+    const { [by]: counts } = this.#counts;
+    const now = (counts.get(name) ?? 0) + change;
+    if (now === 0) counts.delete(name);
+    else counts.set(name, now);
+    this.#elsewhere?.changed(by, name, now);
+  }
 }

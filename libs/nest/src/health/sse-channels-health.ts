@@ -1,6 +1,6 @@
 /** Whether this node takes new streams, for readiness probes. */
 import { Inject, Injectable } from '@nestjs/common';
-import { Connections, Hub, type Backplane, type BackplaneState } from '@sse-channels/engine';
+import { Hub, Nodes, type Backplane, type BackplaneState } from '@sse-channels/engine';
 import { SSE_CHANNELS_BACKPLANE } from '../module/options.js';
 
 /** What a probe is told; a health indicator's result of `@nestjs/terminus` has the same form. */
@@ -10,6 +10,8 @@ export interface HealthReport {
     readonly status: 'up' | 'down';
     /** Streams that are open on this node. */
     readonly connections: number;
+    /** Nodes of the application that are there, with this one; 1 where the backplane is not shared. */
+    readonly nodes: number;
     /**
      * Whether the logs can be reached. It does not make `status` go down: every node would, at once, and the streams that are open
      * outlast it.
@@ -32,7 +34,7 @@ export interface HealthReport {
 export class SseChannelsHealth {
   constructor(
     private readonly hub: Hub,
-    private readonly connections: Connections,
+    private readonly nodes: Nodes,
     @Inject(SSE_CHANNELS_BACKPLANE) private readonly backplane: Backplane,
   ) {}
 
@@ -43,6 +45,7 @@ export class SseChannelsHealth {
 
   report(): HealthReport {
     const status = this.ready ? 'up' : 'down';
-    return { sseChannels: { status, connections: this.connections.size, backplane: this.backplane.state } };
+    const nodes = this.nodes.everywhere.nodes().length;
+    return { sseChannels: { status, connections: this.nodes.size, nodes, backplane: this.backplane.state } };
   }
 }

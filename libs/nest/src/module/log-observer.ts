@@ -1,6 +1,6 @@
 /** Turns what the engine tells into Nest's log. */
 import { Logger } from '@nestjs/common';
-import type { BackplaneState, Observer } from '@sse-channels/engine';
+import type { BackplaneState, NodeInfo, Observer } from '@sse-channels/engine';
 import type { EndReason, GapReason } from '@sse-channels/protocol';
 
 export class LogObserver implements Observer {
@@ -26,6 +26,15 @@ export class LogObserver implements Observer {
 
   warned(message: string): void {
     this.#logger.warn(message);
+  }
+
+  nodeJoined({ name, id, connections }: NodeInfo): void {
+    this.#logger.log(`Node ${name} (${id}) is there, with ${connections} connections`);
+  }
+
+  nodeLeft({ name, id, heardMs }: NodeInfo, how: 'goodbye' | 'lease'): void {
+    if (how === 'goodbye') this.#logger.log(`Node ${name} (${id}) is gone`);
+    else this.#logger.warn(`Node ${name} (${id}) was not heard of for ${heardMs} ms and counts as gone`);
   }
 
   failed(error: unknown, context: string): void {

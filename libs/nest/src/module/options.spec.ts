@@ -11,7 +11,7 @@ const pricesChannel = defineChannel('prices', { events: [PriceChanged] });
 const SECRET = 'x'.repeat(32);
 const MAX_TIMER_MS = 2_147_483_647;
 const KNOWN =
-  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane, cursor';
+  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, node, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane, cursor';
 const CHANNELS =
   'SseChannelsModule needs channels to be a list of channels; make them with defineChannel("orders/:orderId", { … }).';
 const BACKPLANE =
@@ -40,7 +40,9 @@ describe('the settings', () => {
         topicsPerConnection: 100,
         eventBytes: 1_048_576,
         replayEvents: 10_000,
+        acrossNodes: false,
       },
+      node: { name: expect.stringMatching(/^.+:\d+$/), leaseMs: 15_000 },
       principal: expect.any(Function),
       reauthorizeMs: null,
       allowedHosts: null,
@@ -85,10 +87,20 @@ describe('the settings', () => {
   });
 
   it('fill in what a group of options leaves out', () => {
-    const settings = resolveSettings({ drain: { windowMs: 0 }, limits: { perPrincipal: null, perTopic: 7 } });
+    const settings = resolveSettings({
+      drain: { windowMs: 0 },
+      limits: { perPrincipal: null, perTopic: 7, acrossNodes: true },
+      node: { name: 'eu-1' },
+    });
 
     expect(settings.drain).toEqual({ ...DEFAULT_SETTINGS.drain, windowMs: 0 });
-    expect(settings.limits).toEqual({ ...DEFAULT_SETTINGS.limits, perPrincipal: null, perTopic: 7 });
+    expect(settings.limits).toEqual({
+      ...DEFAULT_SETTINGS.limits,
+      perPrincipal: null,
+      perTopic: 7,
+      acrossNodes: true,
+    });
+    expect(settings.node).toEqual({ name: 'eu-1', leaseMs: 15_000 });
   });
 
   it.each<[SseChannelsModuleOptions, string]>([
@@ -96,6 +108,10 @@ describe('the settings', () => {
     [{ drain: 5 } as never, 'needs drain to be an object of options, not 5.'],
     [{ drain: { graceMs: null } } as never, 'needs drain.graceMs to be a whole number from 0 to 2147483647, not null.'],
     [{ limits: { eventBytes: 0 } }, 'needs limits.eventBytes to be a whole number from 1 to 9007199254740991, not 0.'],
+    [{ limits: { acrossNodes: 1 } } as never, 'needs limits.acrossNodes to be true or false, not 1.'],
+    [{ node: { id: 'a' } } as never, 'has no option "node.id"; it knows leaseMs, name.'],
+    [{ node: { name: '' } }, 'needs node.name to be a text of 1 to 255 characters, not "".'],
+    [{ node: { leaseMs: 999 } }, 'needs node.leaseMs to be a whole number from 1000 to 600000, not 999.'],
     [{ limits: { perTopic: 0 } }, 'needs limits.perTopic to be a whole number from 1 to 9007199254740991, not 0.'],
   ])('refuse a wrong group of options (case %#)', (options, why) => {
     expect(() => resolveSettings(options)).toThrow(refused(`SseChannelsModule ${why}`));

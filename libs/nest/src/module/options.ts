@@ -1,6 +1,7 @@
 /** The module's options: their defaults, and the check at boot. */
 import { Channel, MAX_TIMER_MS, SseChannelsError } from '@sse-channels/protocol';
 import type { Backplane, CursorSealOptions } from '@sse-channels/engine';
+import { hostname } from 'node:os';
 
 export interface SseChannelsModuleOptions {
   /**
@@ -76,6 +77,8 @@ export interface SseChannelsModuleOptions {
    * @default cursors are not signed
    */
   cursor?: CursorSealOptions;
+  /** What other nodes know of this one, where the backplane is shared; see `bus.connections.everywhere`. */
+  node?: Partial<NodeSettings>;
   /** What keeps the logs. It is closed with the application. @default new MemoryBackplane() */
   backplane?: Backplane;
 }
@@ -98,14 +101,26 @@ export interface DrainSettings {
   graceMs: number;
 }
 
+/** What other nodes know of this one. */
+export interface NodeSettings {
+  /** Its name for people: in `bus.connections.everywhere` and in logs. @default the host's name and the process's id */
+  name: string;
+  /**
+   * How long this node counts as there when it says nothing, in milliseconds: so long after it was killed its connections are still
+   * counted. It says three times as often that it is there. The same on all nodes.
+   * @default 15_000
+   */
+  leaseMs: number;
+}
+
 /** How many there may be; null is no limit. */
 export interface Limits {
   /** Connections in all, on this node. Beyond: 503 with `Retry-After`. @default 50_000 */
   connections: number | null;
-  /** Connections of one principal, on this node. Beyond: 429 with `Retry-After`. @default 100 */
+  /** Connections of one principal, on this node, or with `acrossNodes` on all. Beyond: 429 with `Retry-After`. @default 100 */
   perPrincipal: number | null;
   /**
-   * Connections of one address, on this node. Beyond: 429 with `Retry-After`. Behind a proxy all have its address, unless the
+   * Connections of one address, on this node, or with `acrossNodes` on all. Beyond: 429 with `Retry-After`. Behind a proxy all have its address, unless the
    * framework is told to trust it (`trust proxy`, `trustProxy`).
    * @default null
    */
@@ -122,14 +137,22 @@ export interface Limits {
    * @default 10_000
    */
   replayEvents: number | null;
+  /**
+   * Whether `perPrincipal` and `perAddress` hold for all nodes that share the backplane together. What others have is known as of
+   * about a second ago, so that who connects to several nodes at the very same time can get past; nobody is refused for the
+   * connections of a node that is gone for longer than its lease. The same on all nodes.
+   * @default false, each node counts its own
+   */
+  acrossNodes: boolean;
 }
 
 /** The options with every default filled in, but for secrets and those that are made anew for each application. */
 export type SseChannelsSettings = Required<
-  Omit<SseChannelsModuleOptions, 'channels' | 'backplane' | 'cursor' | 'drain' | 'limits' | 'principal'>
+  Omit<SseChannelsModuleOptions, 'channels' | 'backplane' | 'cursor' | 'drain' | 'limits' | 'node' | 'principal'>
 > & {
   readonly drain: Readonly<DrainSettings>;
   readonly limits: Readonly<Limits>;
+  readonly node: Readonly<NodeSettings>;
   readonly principal: (request: unknown) => string | null;
 };
 
@@ -147,7 +170,9 @@ export const DEFAULT_SETTINGS: SseChannelsSettings = Object.freeze({
     topicsPerConnection: 100,
     eventBytes: 1_048_576,
     replayEvents: 10_000,
+    acrossNodes: false,
   }),
+  node: Object.freeze({ name: `${hostname()}:${process.pid}`, leaseMs: 15_000 }),
   principal: userOf,
   reauthorizeMs: null,
   allowedHosts: null,
@@ -176,8 +201,8 @@ const RANGES: Readonly<Record<string, Range>> = {
   maxBufferedBytes: [1_024, Number.MAX_SAFE_INTEGER],
   reauthorizeMs: [100, MAX_TIMER_MS, null],
 };
-/** The same of the options that are groups of numbers. */
-const GROUPS: Readonly<Record<'drain' | 'limits', Readonly<Record<string, Range>>>> = {
+/** The same of the options that are groups, which are numbers but for a few. */
+const GROUPS: Readonly<Record<'drain' | 'limits' | 'node', Readonly<Record<string, Range>>>> = {
   drain: { noticeMs: [0, MAX_TIMER_MS], windowMs: [0, MAX_TIMER_MS], graceMs: [0, MAX_TIMER_MS] },
   limits: {
     connections: [1, Number.MAX_SAFE_INTEGER, null],
@@ -188,12 +213,15 @@ const GROUPS: Readonly<Record<'drain' | 'limits', Readonly<Record<string, Range>
     eventBytes: [1, Number.MAX_SAFE_INTEGER, null],
     replayEvents: [1, Number.MAX_SAFE_INTEGER, null],
   },
+  node: { leaseMs: [1_000, 600_000] },
 };
+const OTHERS_OF_GROUPS = { drain: [], limits: ['acrossNodes'], node: ['name'] } as const;
 
 const UNKNOWN_PROPERTIES = ['reject', 'strip', 'keep'];
 const BIND_TO = ['topic', 'principal'];
 const CURSOR_OPTIONS = ['secret', 'bindTo'];
 const MIN_SECRET_BYTES = 32;
+const MAX_NODE_NAME = 255;
 const OTHER_OPTIONS = [
   'allowedHosts',
   'allowedOrigins',
@@ -216,7 +244,7 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
     throw refuse(`needs an object of options, not ${String(options)}; does the factory return one?`);
   }
   checkNames(options, ALL_OPTIONS, '');
-  const { channels = [], backplane, cursor, drain, limits, principal, ...rest } = options;
+  const { channels = [], backplane, cursor, drain, limits, node, principal, ...rest } = options;
   checkChannels(channels, 'channels');
   if (cursor !== undefined) checkCursor(cursor);
   if (backplane !== undefined && PORT.some((method) => typeof backplane?.[method] !== 'function')) {
@@ -233,8 +261,17 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
     ...(principal === undefined ? {} : { principal: (request: unknown) => principal(request) ?? null }),
     drain: group('drain', drain),
     limits: group('limits', limits),
+    node: group('node', node),
   } as SseChannelsSettings;
   checkNumbers(settings, RANGES, '');
+  const { acrossNodes } = settings.limits;
+  if (typeof acrossNodes !== 'boolean') {
+    throw refuse(`needs limits.acrossNodes to be true or false, not ${JSON.stringify(acrossNodes)}.`);
+  }
+  const { name } = settings.node;
+  if (typeof name !== 'string' || name === '' || name.length > MAX_NODE_NAME) {
+    throw refuse(`needs node.name to be a text of 1 to ${MAX_NODE_NAME} characters, not ${JSON.stringify(name)}.`);
+  }
   if (!UNKNOWN_PROPERTIES.includes(settings.unknownProperties)) {
     throw refuse(
       `needs unknownProperties to be one of ${UNKNOWN_PROPERTIES.join(', ')}, not ${settings.unknownProperties as string}.`,
@@ -253,7 +290,7 @@ function group<Name extends keyof typeof GROUPS>(name: Name, options: unknown): 
   if (typeof options !== 'object' || options === null) {
     throw refuse(`needs ${name} to be an object of options, not ${JSON.stringify(options)}.`);
   }
-  checkNames(options, Object.keys(ranges), `${name}.`);
+  checkNames(options, [...Object.keys(ranges), ...OTHERS_OF_GROUPS[name]], `${name}.`);
   const settings = { ...DEFAULT_SETTINGS[name], ...given(options) };
   checkNumbers(settings, ranges, `${name}.`);
   return settings;

@@ -6,6 +6,7 @@ import {
   Module,
   type BeforeApplicationShutdown,
   type DynamicModule,
+  type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
@@ -17,6 +18,8 @@ import {
   EventCodec,
   Hub,
   MemoryBackplane,
+  Nodes,
+  SharedCounts,
   type Backplane,
   type Observer,
 } from '@sse-channels/engine';
@@ -41,6 +44,9 @@ import { ShutdownHookCheck } from './shutdown-hook-check.js';
 
 /** Vanished peers are looked for once a heartbeat, and at least so often. */
 const MAX_LOOK_MS = 15_000;
+
+/** The injection token of the counts of all nodes; null where limits are of each node. */
+const SHARED_COUNTS = Symbol('SharedCounts');
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
   new ConfigurableModuleBuilder<SseChannelsModuleOptions>({ moduleName: 'SseChannels' })
@@ -88,18 +94,35 @@ export interface SseChannelsOptionsFactory {
     },
     {
       provide: Connections,
-      inject: [SSE_CHANNELS_SETTINGS],
-      useFactory: ({ limits }: SseChannelsSettings) => new Connections(limits),
+      inject: [SSE_CHANNELS_SETTINGS, SHARED_COUNTS],
+      useFactory: ({ limits }: SseChannelsSettings, counts: SharedCounts | null) => new Connections(limits, counts),
+    },
+    {
+      provide: SHARED_COUNTS,
+      inject: [SSE_CHANNELS_SETTINGS, SSE_CHANNELS_BACKPLANE],
+      useFactory: ({ limits }: SseChannelsSettings, { capabilities }: Backplane) =>
+        limits.acrossNodes && capabilities.sharedAcrossNodes ? new SharedCounts() : null,
+    },
+    {
+      provide: Nodes,
+      inject: [SSE_CHANNELS_SETTINGS, SSE_CHANNELS_BACKPLANE, SSE_CHANNELS_OBSERVER, Connections, SHARED_COUNTS],
+      useFactory: (
+        { node }: SseChannelsSettings,
+        backplane: Backplane,
+        observer: Observer,
+        connections: Connections,
+        counts: SharedCounts | null,
+      ) => new Nodes({ backplane, observer, connections, counts, ...node }),
     },
     {
       provide: EventBus,
-      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER, Connections],
+      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER, Nodes],
       useFactory: (
         backplane: Backplane,
         codec: EventCodec,
         channels: ChannelRegistry,
         observer: Observer,
-        connections: Connections,
+        connections: Nodes,
       ) => new EventBus({ backplane, codec, channels, observer, connections }),
     },
     {
@@ -144,6 +167,7 @@ export interface SseChannelsOptionsFactory {
     EventBus,
     Hub,
     Connections,
+    Nodes,
     RouteGuards,
     SseChannelsHealth,
     EventCodec,
@@ -157,11 +181,12 @@ export interface SseChannelsOptionsFactory {
 })
 export class SseChannelsModule
   extends ConfigurableModuleClass
-  implements BeforeApplicationShutdown, OnApplicationShutdown
+  implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
 {
   constructor(
     private readonly hub: Hub,
     private readonly bus: EventBus,
+    private readonly nodes: Nodes,
     @Inject(SSE_CHANNELS_BACKPLANE) private readonly backplane: Backplane,
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
   ) {
@@ -194,9 +219,15 @@ export class SseChannelsModule
     };
   }
 
+  /** Before the first stream, so that the others soon know of this node; not waited for, or they would hold up its start. */
+  onApplicationBootstrap(): void {
+    void this.nodes.open();
+  }
+
   /** Streams hold the server open: they end before it is closed, after what `onModuleDestroy` hooks still published. */
   async beforeApplicationShutdown(): Promise<void> {
     const { drain, retryMs } = this.settings;
+    this.nodes.drain();
     // From half of what they wait anyhow, spread as widely as the ends are.
     const spreadMs = Math.max(retryMs, drain.windowMs);
     await this.hub.drain({ ...drain, retryMs: () => Math.round(retryMs / 2 + Math.random() * spreadMs) });
@@ -204,6 +235,7 @@ export class SseChannelsModule
 
   async onApplicationShutdown(): Promise<void> {
     this.bus.close();
+    await this.nodes.close();
     await this.backplane.close();
   }
 }
