@@ -4,4 +4,5 @@ export * from './eventually.js';
 export * from './faulty-backplane.js';
 export * from './recording-sink.js';
 export * from './seeded-random.js';
+export * from './shared-memory.js';
 export * from './sse-test-client.js';

@@ -37,7 +37,7 @@ export interface Lease {
   readonly leaseMs: number;
   /** The number of its last record of counts; null where it tells none. */
   readonly told: number | null;
-  /** It knows nobody: those who hear it say that they are there. */
+  /** It has only begun and knows nobody: those who hear it say that they are there. */
   readonly hello: boolean;
 }
 
@@ -143,7 +143,7 @@ const CHECKS: Readonly<Record<NodeRecord['kind'], (value: Unread) => boolean>> =
     if (!isSelection(selection)) return false;
     if (asks === 'count') return true;
     if (asks === 'list') return isCount(limit);
-    const named = Object.values(selection).some((value) => value !== undefined);
+    const named = Object.keys(selection).length > 0;
     return asks === 'end' && named && typeof comeBack === 'boolean' && (retryMs === undefined || isCount(retryMs));
   },
   answer: ({ question, page, last, count, connections, counts, told }) =>
@@ -176,12 +176,12 @@ function isEntries(value: unknown): boolean {
   );
 }
 
+/** One with a field that is not known would mean fewer connections than are understood. */
 function isSelection(value: unknown): value is WireSelection {
-  return (
-    isObject(value) &&
-    [value['id'], value['principal'], value['topic']].every((one) => one === undefined || isText(one))
-  );
+  return isObject(value) && Object.entries(value).every(([name, one]) => SELECTABLE.has(name) && isText(one));
 }
+
+const SELECTABLE = new Set(['id', 'principal', 'topic']);
 
 function isConnection(value: unknown): boolean {
   if (!isObject(value)) return false;

@@ -171,7 +171,6 @@ export class Nodes implements ConnectionDirectory {
     }
     if (again) {
       this.#settlesAt = this.#peers.clockMs + LOOKS_TO_SETTLE * this.#lookMs;
-      this.#known = false;
       this.#saidAt = -Infinity;
     }
     this.#questions.look();
