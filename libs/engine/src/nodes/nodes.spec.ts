@@ -472,7 +472,10 @@ describe('the nodes of an application', () => {
             line.tail(filter, (record) => onRecord(withoutPage(record, idOfB, 1)), onLoss),
         }),
       );
-      const { unanswered, connections } = await asking(lossy.nodes.everywhere.list({ principal: 'many' }), 10_000);
+      const { unanswered, connections } = await asking(
+        lossy.nodes.everywhere.list({ principal: 'many' }, { limit: 2_000 }),
+        10_000,
+      );
 
       expect(unanswered.map(({ name }) => name)).toEqual(['b']);
       expect(connections.length).toBeGreaterThan(0);
