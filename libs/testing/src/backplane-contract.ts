@@ -354,6 +354,8 @@ export function backplaneContract(subject: ContractSubject): ContractCase[] {
 
   contract('hostile topic names and data are kept apart and come back as they were', async (backplane, topic) => {
     const names = ['%2A', '%3E', 'a%2Fb', '%2E%2E', '%00', 'x'.repeat(3_000)].map((name) => `${topic}/${name}`);
+    // What nodes say to each other lies under a first segment that begins so.
+    names.push(`$${topic}/all`);
     for (const [n, name] of names.entries())
       await backplane.append(name, { name: 'n', data: JSON.stringify(`\u0000\r\n${n}`) }, KEEP);
     for (const [n, name] of names.entries()) {

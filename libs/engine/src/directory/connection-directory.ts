@@ -98,7 +98,7 @@ export interface PlacedConnectionInfo extends ConnectionInfo {
 
 /**
  * What is in every answer of all nodes. Who did not answer within two seconds is named, and the answer is whole but for them. An end
- * that they were asked for they still carry out if they hear of it within a minute.
+ * that they were asked for they still carry out when they hear of it while the log keeps it, a minute at most.
  */
 export interface EverywhereAnswer {
   readonly unanswered: readonly NodeInfo[];

@@ -12,6 +12,8 @@ export interface NodeLineParts {
   readonly id: string;
   /** What another node said. */
   readonly onRecord: (record: NodeRecord) => void;
+  /** After how many milliseconds without hearing itself it counts as deaf. */
+  readonly echoMs: number;
 }
 
 export class NodeLine {
@@ -19,6 +21,8 @@ export class NodeLine {
   readonly #tails = new Set<ContinuousTail>();
   /** The tails whose log could not be read, and is still tried. */
   readonly #deaf = new Set<ContinuousTail>();
+  /** Since when it has said something to all that it has not heard itself, by the clock that is never set. */
+  #unheardSince: number | undefined;
   #attaching = false;
   #attached = false;
   #closed = false;
@@ -27,9 +31,11 @@ export class NodeLine {
     this.#parts = parts;
   }
 
-  /** Whether it is known to hear what others say. */
+  /** Whether it is known to hear what others say: of a link that is dead without a word the backplane may not know yet. */
   get hearing(): boolean {
-    return this.#attached && this.#deaf.size === 0 && this.#parts.backplane.state === 'live';
+    const { backplane, echoMs } = this.#parts;
+    if (!this.#attached || this.#deaf.size > 0 || backplane.state !== 'live') return false;
+    return this.#unheardSince === undefined || performance.now() - this.#unheardSince < echoMs;
   }
 
   /** Begins to hear. Where that fails, it is told, and for the caller to try again. */
@@ -54,10 +60,13 @@ export class NodeLine {
    */
   async say(record: NodeRecord, to: string = ALL_NODES, key?: string): Promise<boolean> {
     if (this.#closed) return false;
+    if (to === ALL_NODES) this.#unheardSince ??= performance.now();
     try {
       await this.#parts.backplane.append(to, draftOf(record), NODE_RETENTION, { idempotencyKey: key });
       return true;
     } catch (error) {
+      // Nothing will be heard of it; who cannot speak may hear all the same.
+      if (to === ALL_NODES) this.#unheardSince = undefined;
       this.#failed(error, `telling other nodes (${record.kind})`);
       return false;
     }
@@ -74,7 +83,11 @@ export class NodeLine {
     const tail: ContinuousTail = new ContinuousTail(backplane, topic, {
       onRecord: (appended) => {
         const record = readNodeRecord(appended);
-        if (record === null || record.from === id) return;
+        if (record === null) return;
+        if (record.from === id) {
+          this.#unheardSince = undefined;
+          return;
+        }
         try {
           onRecord(record);
         } catch (error) {

@@ -13,7 +13,7 @@ const SEGMENT = '$nodes';
 /** The topic that every node follows. */
 export const ALL_NODES = `${SEGMENT}/all`;
 /** What was not heard after a minute concerns nobody. */
-export const NODE_RETENTION: Retention = { maxEvents: 1_000, maxAgeMs: 60_000, maxBytes: 16_777_216 };
+export const NODE_RETENTION: Retention = { maxEvents: 20_000, maxAgeMs: 60_000, maxBytes: 33_554_432 };
 /** About the most that one record carries; engines take a megabyte. */
 export const MAX_RECORD_BYTES = 131_072;
 

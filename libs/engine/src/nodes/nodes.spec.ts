@@ -298,6 +298,31 @@ describe('the nodes of an application', () => {
     ]);
   });
 
+  it('lose nobody while their link is dead without a word, and the backplane does not know it', async () => {
+    let dead = false;
+    const a = await start('a', (line) =>
+      proxied(line, {
+        tail: (filter, onRecord, onLoss) =>
+          line.tail(
+            filter,
+            (record) => {
+              if (!dead) onRecord(record);
+            },
+            onLoss,
+          ),
+      }),
+    );
+    const b = await start('b');
+    await pass(3 * LOOK_MS);
+    dead = true;
+    await pass(5 * LEASE_MS);
+    const meanwhile = namesAt(a);
+    dead = false;
+    await pass(LEASE_MS);
+
+    expect([meanwhile, namesAt(a), a.told, b.told]).toEqual([['a', 'b'], ['a', 'b'], ['+b'], ['+a']]);
+  });
+
   it('lose nobody because this process stood still itself', async () => {
     const [a] = [await start('a'), await start('b')];
     await pass(3 * LOOK_MS);

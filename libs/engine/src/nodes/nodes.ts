@@ -30,6 +30,8 @@ const LOOKS_PER_LEASE = 15;
 const MAX_LOOK_MS = 1_000;
 /** After so many looks everyone who is there has said so: who hears a hello answers at its next look. */
 const LOOKS_TO_SETTLE = 2;
+/** A lease takes no longer from this node to itself; together with the time to the next one that is less than a lease. */
+const LOOKS_TO_ECHO = 3;
 /** How long answers are waited for. */
 const ANSWER_MS = 2_000;
 /** How many questions are answered at once; who asks beyond is not answered, and sees it. */
@@ -86,7 +88,13 @@ export class Nodes implements ConnectionDirectory {
     this.#leaseMs = leaseMs;
     this.#lookMs = Math.max(1, Math.min(MAX_LOOK_MS, Math.floor(leaseMs / LOOKS_PER_LEASE)));
     this.#peers = new Peers(this.#lookMs);
-    this.#line = new NodeLine({ backplane, observer, id: this.#id, onRecord: (record) => this.#heard(record) });
+    this.#line = new NodeLine({
+      backplane,
+      observer,
+      id: this.#id,
+      onRecord: (record) => this.#heard(record),
+      echoMs: LOOKS_TO_ECHO * this.#lookMs,
+    });
     this.everywhere = new Everywhere(connections, {
       nodes: () => this.#nodes(),
       ask: (asked, onAnswer, to) => this.#ask(asked, onAnswer, to),

@@ -5,14 +5,14 @@ import { LogObserver } from './log-observer.js';
 const lines: unknown[][] = [];
 
 class Lines extends ConsoleLogger {
+  override debug(...line: unknown[]): void {
+    lines.push(['debug', ...line]);
+  }
   override log(...line: unknown[]): void {
     lines.push(['log', ...line]);
   }
   override warn(...line: unknown[]): void {
     lines.push(['warn', ...line]);
-  }
-  override debug(...line: unknown[]): void {
-    lines.push(['debug', ...line]);
   }
   override error(...line: unknown[]): void {
     lines.push(['error', ...line]);
@@ -52,6 +52,29 @@ describe('the log observer', () => {
       ['error', 'The backplane is down: the connection was refused.', undefined, 'SseChannels'],
       ['log', 'The backplane is live: connected again.', 'SseChannels'],
       ['warn', 'appendfsync is everysec.', 'SseChannels'],
+    ]);
+  });
+
+  it('tells which nodes come and go, and warns of one that did not say so', () => {
+    const observer = new LogObserver();
+    const node = {
+      id: 'x1',
+      name: 'eu-1',
+      here: false,
+      connections: 812,
+      startedAt: 1,
+      draining: false,
+      heardMs: 15_200,
+    };
+
+    observer.nodeJoined(node);
+    observer.nodeLeft(node, 'goodbye');
+    observer.nodeLeft(node, 'lease');
+
+    expect(lines).toEqual([
+      ['log', 'Node eu-1 (x1) is there, with 812 connections', 'SseChannels'],
+      ['log', 'Node eu-1 (x1) is gone', 'SseChannels'],
+      ['warn', 'Node eu-1 (x1) was not heard of for 15200 ms and counts as gone', 'SseChannels'],
     ]);
   });
 
