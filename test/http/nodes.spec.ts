@@ -220,7 +220,7 @@ describe.each(adapters)('nodes that share a backplane, on $adapter', ({ make }) 
     await eventually(() => a.bus.connections.everywhere.nodes()[1]?.draining === true, 'it is draining');
     await closing;
 
-    expect(before.sseChannels).toEqual({ status: 'up', connections: 0, nodes: 2 });
+    expect(before.sseChannels).toEqual({ status: 'up', connections: 0, nodes: 2, backplane: 'live' });
     expect([namesAt(a), b.line.tails]).toEqual([['a'], 0]);
     expect(health.report().sseChannels.nodes).toBe(1);
     await expect(b.bus.connections.everywhere.count()).rejects.toMatchObject({ code: 'CLOSED' });
