@@ -23,6 +23,8 @@ export class NodeLine {
   readonly #deaf = new Set<ContinuousTail>();
   /** Since when it has said something to all that it has not heard itself, by the clock that is never set. */
   #unheardSince: number | undefined;
+  /** Whether what was said last was kept: that it is not is told once, and not at every look. */
+  #spoke = true;
   #attaching = false;
   #attached = false;
   #closed = false;
@@ -56,18 +58,20 @@ export class NodeLine {
   /**
    * Says something, to all nodes or to one.
    * @param key names it where it may be said twice, but not heard
-   * @returns whether it was kept; that it was not is told to the observer
+   * @returns whether it was kept; that it was not is told to the observer, once until something is kept again
    */
   async say(record: NodeRecord, to: string = ALL_NODES, key?: string): Promise<boolean> {
     if (this.#closed) return false;
     if (to === ALL_NODES) this.#unheardSince ??= performance.now();
     try {
       await this.#parts.backplane.append(to, draftOf(record), NODE_RETENTION, { idempotencyKey: key });
+      this.#spoke = true;
       return true;
     } catch (error) {
       // Nothing will be heard of it; who cannot speak may hear all the same.
       if (to === ALL_NODES) this.#unheardSince = undefined;
-      this.#failed(error, `telling other nodes (${record.kind})`);
+      if (this.#spoke) this.#failed(error, `telling other nodes (${record.kind})`);
+      this.#spoke = false;
       return false;
     }
   }

@@ -298,6 +298,23 @@ describe('the nodes of an application', () => {
     ]);
   });
 
+  it('tell once that they cannot speak, and hear all the same', async () => {
+    let fails = false;
+    const a = await start('a', (line) =>
+      proxied(line, { append: (...call) => (fails ? Promise.reject(new Error('no append')) : line.append(...call)) }),
+    );
+    const b = await start('b');
+    await pass(3 * LOOK_MS);
+    fails = true;
+    await pass(3 * LEASE_MS);
+    await b.nodes.close();
+    fails = false;
+    await pass(LEASE_MS);
+
+    expect([a.told, namesAt(a)]).toEqual([['+b', 'telling other nodes (lease): no append', '-b goodbye'], ['a']]);
+    expect(b.told).toEqual(['+a', '-a lease']);
+  });
+
   it('lose nobody while their link is dead without a word, and the backplane does not know it', async () => {
     let dead = false;
     const a = await start('a', (line) =>
