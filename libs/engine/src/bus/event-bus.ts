@@ -2,7 +2,6 @@
 import {
   eventNameOf,
   formatCursor,
-  isEventDefinition,
   parseCursor,
   SseChannelsError,
   Topic,
@@ -68,13 +67,10 @@ export class EventBus {
     data: EventInput<T>,
     options?: PublishOptions,
   ): Promise<Cursor>;
-  publish<E extends EventType>(
-    topic: Topic<string, E>,
-    event: EventInstance<E>,
-    options?: PublishOptions,
-  ): Promise<Cursor>;
-  async publish(topic: Topic, ...args: readonly unknown[]): Promise<Cursor> {
-    const [event, options] = eventIn(args);
+  publish<E extends EventType>(topic: Topic<string, E>, event: EventInstance<E>): Promise<Cursor>;
+  async publish(topic: Topic, ...args: [unknown] | [EventType, unknown, PublishOptions?]): Promise<Cursor> {
+    const event: [unknown] | [EventType, unknown] = args.length === 1 ? args : [args[0], args[1]];
+    const options = args[2] ?? {};
     checkOptions(options);
     return this.#inTurn(topic, this.#encode(topic, event), (draft) => {
       this.#take(topic, 1);
@@ -231,14 +227,6 @@ export interface PublishOptions {
   readonly idempotencyKey?: string;
 }
 
-/** Tells the forms of `publish` apart: a type with its data, or an instance; then the options. */
-function eventIn(args: readonly unknown[]): [event: [unknown] | [EventType, unknown], options: PublishOptions] {
-  const [first] = args;
-  const typed = typeof first === 'function' || isEventDefinition(first as EventType);
-  const options = (args[typed ? 2 : 1] ?? {}) as PublishOptions;
-  return [typed ? [first as EventType, args[1]] : [first], options];
-}
-
 function checkOptions({ idempotencyKey }: PublishOptions): void {
   if (idempotencyKey === undefined) return;
   if (typeof idempotencyKey === 'string' && idempotencyKey !== '' && idempotencyKey.length <= MAX_KEY_LENGTH) return;
@@ -267,9 +255,9 @@ export class BusTopic<Pattern extends string = string, E extends EventType = Eve
 
   /** As `bus.publish(topic, …)`. */
   publish<T extends E>(type: T, data: EventInput<T>, options?: PublishOptions): Promise<Cursor>;
-  publish(event: EventInstance<E>, options?: PublishOptions): Promise<Cursor>;
-  publish(...args: readonly unknown[]): Promise<Cursor> {
-    return this.#bus.publish(this as Topic, ...(args as [EventType, never, PublishOptions]));
+  publish(event: EventInstance<E>): Promise<Cursor>;
+  publish(...args: [unknown] | [EventType, unknown, PublishOptions?]): Promise<Cursor> {
+    return this.#bus.publish(this as Topic, ...(args as [EventType, never, PublishOptions?]));
   }
 
   /** As `bus.stream(topic)`. */
