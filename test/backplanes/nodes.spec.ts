@@ -1,0 +1,151 @@
+/** Two applications on a real engine: one change in their modules, and everything else is as it is on one node. */
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Controller, Module, Param, Req, type CanActivate, type ExecutionContext } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { NatsBackplane } from '@sse-channels/nats';
+import {
+  defineChannel,
+  EventBus,
+  SseChannel,
+  SseChannelsHealth,
+  SseChannelsModule,
+  SseEvent,
+  type Backplane,
+} from '@sse-channels/nest';
+import { RedisBackplane } from '@sse-channels/redis';
+import { eventually, SseTestClient } from '@sse-channels/testing';
+import { IsInt } from 'class-validator';
+import { findNatsServer, NatsServer } from '../engines/nats-server.js';
+import { findRedisServer, RedisServer } from '../engines/redis-server.js';
+import { startApp, type RunningApp } from '../http/adapters.js';
+
+@SseEvent('count.told')
+class CountTold {
+  @IsInt() n!: number;
+}
+
+const countsChannel = defineChannel('counts/:id', { events: [CountTold] });
+
+class UserGuard implements CanActivate {
+  canActivate(context: ExecutionContext): boolean {
+    const request = context.switchToHttp().getRequest<{ headers: Record<string, string>; user?: unknown }>();
+    request.user = request.headers['x-user'];
+    return true;
+  }
+}
+
+@Controller()
+class CountsController {
+  @SseChannel(countsChannel, 'counts/:id')
+  counts(@Param('id') id: string, @Req() _request: unknown) {
+    return countsChannel.topic({ id });
+  }
+}
+
+interface Engine {
+  stop(): Promise<void>;
+  readonly backplane: () => Backplane;
+}
+
+const engines: ReadonlyArray<{ name: string; found: boolean; start: () => Promise<Engine> }> = [
+  {
+    name: 'Redis',
+    found: findRedisServer() !== null,
+    start: async () => {
+      const server = await RedisServer.start();
+      return { stop: () => server.stop(), backplane: () => new RedisBackplane({ url: server.url }) };
+    },
+  },
+  {
+    name: 'NATS',
+    found: findNatsServer() !== null,
+    start: async () => {
+      const server = await NatsServer.start();
+      return { stop: () => server.stop(), backplane: () => new NatsBackplane({ servers: server.url }) };
+    },
+  },
+];
+
+for (const { name, found, start } of engines) {
+  (found ? describe : describe.skip)(`two nodes on ${name}`, () => {
+    let engine: Engine;
+    const running: RunningApp[] = [];
+    const clients: SseTestClient[] = [];
+
+    const startNode = async (): Promise<RunningApp> => {
+      @Module({
+        imports: [
+          SseChannelsModule.forRoot({
+            backplane: engine.backplane(),
+            drain: { windowMs: 0, graceMs: 200 },
+            node: { leaseMs: 1_500 },
+            limits: { perPrincipal: 2, acrossNodes: true },
+          }),
+        ],
+        controllers: [CountsController],
+        providers: [{ provide: APP_GUARD, useClass: UserGuard }],
+      })
+      class NodeModule {}
+
+      const node = await startApp(() => new FastifyAdapter(), NodeModule);
+      running.push(node);
+      return node;
+    };
+    const connect = async ({ url }: RunningApp, user: string, lastEventId?: string): Promise<SseTestClient> => {
+      const headers = { 'x-user': user };
+      const client = await SseTestClient.connect(`${url}/counts/1`, { headers, ...(lastEventId && { lastEventId }) });
+      clients.push(client);
+      return client;
+    };
+    const busOf = ({ app }: RunningApp): EventBus => app.get(EventBus);
+    const topic = countsChannel.topic({ id: 1 });
+
+    beforeEach(async () => {
+      engine = await start();
+    }, 30_000);
+
+    afterEach(async () => {
+      for (const client of clients.splice(0)) client.leave();
+      await Promise.all(running.splice(0).map(({ app }) => app.close()));
+      await engine.stop();
+    }, 30_000);
+
+    it('one publishes and the other delivers, and a client goes from one to the other by its cursor', async () => {
+      const [one, two] = [await startNode(), await startNode()];
+      const first = await (await connect(one, 'alice')).opened();
+      for (let n = 0; n < 20; n += 1) await busOf(n % 2 === 0 ? one : two).publish(topic, CountTold, { n });
+      await first.receive(20);
+      first.leave();
+      for (let n = 20; n < 40; n += 1) await busOf(one).publish(topic, CountTold, { n });
+      const second = await (await connect(two, 'alice', first.cursor)).opened();
+      await second.receive(20);
+      const numbers = [...first.applicationEvents, ...second.applicationEvents].map(
+        ({ data }) => (data as CountTold).n,
+      );
+      expect([numbers, second.gaps]).toEqual([Array.from({ length: 40 }, (_, n) => n), []]);
+    }, 30_000);
+
+    it('each sees, counts and ends the connections of both, and a limit holds over both', async () => {
+      const [one, two] = [await startNode(), await startNode()];
+      const { everywhere } = busOf(one).connections;
+      await eventually(() => everywhere.nodes().length === 2, 'the nodes know each other');
+      const streams = [await (await connect(one, 'alice')).opened(), await (await connect(two, 'alice')).opened()];
+      const counted = await everywhere.count({ principal: 'alice' });
+      const listed = await everywhere.list({ topic });
+      await eventually(
+        async () => (await connect(one, 'alice')).status === 429,
+        'the third stream of one user is refused',
+      );
+      const ended = await everywhere.end({ principal: 'alice' });
+      await Promise.all(streams.map((stream) => stream.end()));
+      expect([counted, ended]).toEqual([
+        { count: 2, unanswered: [] },
+        { ended: 2, unanswered: [] },
+      ]);
+      expect(new Set(listed.connections.map(({ node }) => node.id)).size).toBe(2);
+      expect(streams.map(({ closing }) => closing?.reason)).toEqual(['revoked', 'revoked']);
+      expect(one.app.get(SseChannelsHealth).report().sseChannels.backplane).toBe('live');
+    }, 30_000);
+  });
+}
