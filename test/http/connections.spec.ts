@@ -216,11 +216,11 @@ describe.each(adapters)('the connections of a node, on $adapter', ({ adapter, ma
 
   describe('are drained', () => {
     it('over the window, in no order, readiness first, and what is published meanwhile reaches who is left', async () => {
-      const bus = await start({ retryMs: 1_000, drain: { noticeMs: 150, windowMs: 400, graceMs: 1_000 } });
+      const bus = await start({ retryMs: 1_000, drain: { noticeMs: 1_500, windowMs: 400, graceMs: 1_000 } });
       const all = await Promise.all(Array.from({ length: 80 }, (_, n) => open('a', `user ${n}`)));
       const before = await connect('/ready');
       const hub = running?.app.get(Hub) as Hub;
-      const draining = hub.drain({ noticeMs: 150, windowMs: 400, graceMs: 1_000, retryMs: () => 500 });
+      const draining = hub.drain({ noticeMs: 1_500, windowMs: 400, graceMs: 1_000, retryMs: () => 500 });
       const [ready, refused] = [await connect('/ready'), await connect('/rooms/a')];
       await Promise.all([ready.end(), refused.end()]);
       const openAtNotice = bus.connections.size;
