@@ -27,9 +27,11 @@ export interface OpenTopic {
   readonly resumed: boolean;
   /** Why there is a gap; a `$gap` event follows. Null when there is none. */
   readonly gap: GapReason | null;
+  /** True for a topic of several whose replay lies before the stream's cursor; `$live` says when that covers it. */
+  readonly behind?: true;
 }
 
-/** The data of `$open`, the first event of every stream. */
+/** The data of `$open`, the first event of every stream; of a later one of the same stream, the topics that were added. */
 export interface OpenData {
   readonly protocol: typeof PROTOCOL_VERSION;
   /** The connection's id. */
@@ -40,6 +42,14 @@ export interface OpenData {
   readonly topics: readonly OpenTopic[];
 }
 
+/**
+ * The data of `$live`: a topic that was added behind the stream's cursor has been given all up to it, and the cursor covers the topic
+ * from now on. Until then its events carry their own in the field `cursor:`, and a client that reconnects names it for the topic.
+ */
+export interface LiveData {
+  readonly topic: string;
+}
+
 /** The data of `$gap`: records of `topic` between the client's cursor and what follows are missing. */
 export interface GapData {
   readonly topic: string;
@@ -48,15 +58,19 @@ export interface GapData {
   readonly skipped?: number;
 }
 
-/** The data of `$closing`, the last event of a stream that the server ends. */
+/** The data of `$closing`, the last event of a stream that the server ends; or, with `topic`, of a topic of a stream that goes on. */
 export interface ClosingData {
+  /** The topic that ended; absent for the stream. */
+  readonly topic?: string;
   readonly reason: EndReason;
   /** Whether the client should reconnect. When false, the `id:` is the final cursor and a reconnect is answered 204. */
   readonly comeBack: boolean;
 }
 
-/** The data of `$error`: the source failed after the first byte; `$closing` follows. */
+/** The data of `$error`: the source failed after the first byte, and `$closing` follows; or, with `topic`, a topic was refused. */
 export interface ErrorData {
+  /** The topic that was refused; absent for the stream. */
+  readonly topic?: string;
   /** A message that is safe to show; never the text of an unexpected error. */
   readonly message: string;
   /** The HTTP status that the error would have had before the first byte. */

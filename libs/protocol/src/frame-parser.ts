@@ -11,9 +11,19 @@ export interface ParsedEvent {
   readonly lastEventId: string;
 }
 
+/** What an event's own block said beside what the standard makes of it. */
+export interface BlockFields {
+  /** The block's `id:`; undefined where it had none, and the event has the last one's. */
+  readonly id: string | undefined;
+  /** The block's `topic:`, a line that the standard does not know and an `EventSource` ignores. */
+  readonly topic: string | undefined;
+  /** The block's `cursor:`, another such line: its own place, where the stream's last event ID has passed it already. */
+  readonly cursor: string | undefined;
+}
+
 /** What the parser calls, and its bounds. */
 export interface FrameParserOptions {
-  readonly onEvent: (event: ParsedEvent) => void;
+  readonly onEvent: (event: ParsedEvent, fields: BlockFields) => void;
   /** A reconnection time in milliseconds, at most `Number.MAX_SAFE_INTEGER`. */
   readonly onRetry?: (retryMs: number) => void;
   /** A comment line, without its colon. */
@@ -24,12 +34,14 @@ export interface FrameParserOptions {
    * @default 16_777_216
    */
   readonly maxLength?: number;
+  /** The last event ID that the client comes with: it holds until the stream says another. @default '' */
+  readonly lastEventId?: string;
 }
 
 /** A push parser for one event stream. After it threw, it is not to be used again. */
 export class FrameParser {
   /** The stream's last event ID: what a client sends as `Last-Event-ID` when it reconnects. */
-  lastEventId = '';
+  lastEventId: string;
 
   readonly #options: FrameParserOptions;
   readonly #maxLength: number;
@@ -39,13 +51,17 @@ export class FrameParser {
   #skipLineFeed = false;
   #line = '';
   #name = '';
-  #idBuffer = '';
+  #idBuffer: string;
+  #id: string | undefined;
+  #topic: string | undefined;
+  #cursor: string | undefined;
   #data: string[] = [];
   #dataLength = 0;
 
   constructor(options: FrameParserOptions) {
     this.#options = options;
     this.#maxLength = options.maxLength ?? 16_777_216;
+    this.lastEventId = this.#idBuffer = options.lastEventId ?? '';
   }
 
   /**
@@ -117,7 +133,13 @@ export class FrameParser {
         this.#data.push(copyOf(value));
         break;
       case 'id':
-        if (!value.includes('\0')) this.#idBuffer = value;
+        if (!value.includes('\0')) this.#id = this.#idBuffer = value;
+        break;
+      case 'topic':
+        this.#topic = value;
+        break;
+      case 'cursor':
+        this.#cursor = value;
         break;
       case 'retry':
         if (/^[0-9]+$/.test(value)) this.#options.onRetry?.(Math.min(Number(value), Number.MAX_SAFE_INTEGER));
@@ -129,15 +151,18 @@ export class FrameParser {
     this.lastEventId = this.#idBuffer;
     const data = this.#data;
     const name = this.#name;
+    const id = this.#id;
+    const topic = this.#topic;
+    const cursor = this.#cursor;
     this.#name = '';
+    this.#id = this.#topic = this.#cursor = undefined;
     if (data.length === 0) return;
     this.#data = [];
     this.#dataLength = 0;
-    this.#options.onEvent({
-      name: name === '' ? 'message' : name,
-      data: data.join('\n'),
-      lastEventId: this.lastEventId,
-    });
+    this.#options.onEvent(
+      { name: name === '' ? 'message' : name, data: data.join('\n'), lastEventId: this.lastEventId },
+      { id, topic, cursor },
+    );
   }
 }
 

@@ -12,6 +12,11 @@ export interface Frame {
   readonly event?: string;
   /** The event's data; each line of it becomes a `data:` line of its own. A lone surrogate is refused: UTF-8 cannot carry it. */
   readonly data?: string;
+  /**
+   * The topic that the event is of, in a stream of several; a field of ours, which EventSource ignores as it does every field it does
+   * not know. CR, LF, NUL and lone surrogates are refused.
+   */
+  readonly topic?: string;
   /** Milliseconds that the client waits before it reconnects; a whole number that is not negative. */
   readonly retry?: number;
   /** Ignored by clients; each line of it becomes a comment line. */
@@ -38,6 +43,7 @@ export function encodeFrame(frame: Frame): string {
     block += `retry: ${frame.retry}\n`;
   }
   if (frame.id !== undefined) block += `id: ${safeField('id', frame.id)}\n`;
+  if (frame.topic !== undefined) block += `topic: ${safeField('topic', frame.topic)}\n`;
   if (frame.event !== undefined) block += `event: ${safeField('event', frame.event)}\n`;
   if (frame.data !== undefined) {
     if (!frame.data.isWellFormed()) {

@@ -10,7 +10,7 @@ import {
   type OpenData,
 } from '@sse-channels/protocol';
 import type { ConnectionInfo } from '../directory/connection-directory.js';
-import type { Grant, Review } from './grant.js';
+import { FOR_EVER, type Grant, type Review } from './grant.js';
 import type { PeerState, Sink, SinkListener } from './sink.js';
 import type { Source, Waker } from './source.js';
 
@@ -39,8 +39,6 @@ export interface ConnectionOptions {
 
 /** One for all of whom nothing is known. */
 export const NOBODY: Party = { principal: null, address: null };
-/** One for all that end by nothing but themselves. */
-export const FOR_EVER: Grant = { endsAt: null };
 
 /** What a connection tells its hub. */
 export interface ConnectionListener {
@@ -193,6 +191,7 @@ export class Connection implements SinkListener, Waker {
    */
   tick(now: number): void {
     if (this.#ended) return;
+    this.#source.tick?.(now);
     const { endsAt, review } = this.#grant;
     if (endsAt !== null && now >= endsAt) return this.end('expired');
     if (review != null) {

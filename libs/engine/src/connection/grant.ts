@@ -19,3 +19,6 @@ export interface Grant {
   /** Asks again from time to time; null for never. */
   readonly review?: Review | null;
 }
+
+/** One for all that end by nothing but themselves. */
+export const FOR_EVER: Grant = { endsAt: null };

@@ -32,6 +32,8 @@ export interface Source {
   hold?(): void;
   /** The peer takes bytes again after it did not: the source may leave out what is too old by now. */
   resume?(): void;
+  /** Called from time to time while nothing else has to happen; the wall clock's milliseconds since 1970. */
+  tick?(now: number): void;
   /** Lets go of everything. */
   close(): void;
 }

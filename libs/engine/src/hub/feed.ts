@@ -22,6 +22,12 @@ import { NewestRecords } from './newest-records.js';
 /** Records read from the log at a time. */
 const PAGE_LIMIT = 128;
 
+/**
+ * How an event names its topic: `plain`, not at all, in a stream of one; `topic`, in a line of its own, which EventSource ignores;
+ * `envelope`, in its data, `{"topic":…,"data":…}`.
+ */
+export type FrameForm = 'plain' | 'topic' | 'envelope';
+
 /** What a feed tells its hub. */
 export interface FeedListener {
   /** The ring has something new for the feed's subscriptions. */
@@ -50,6 +56,8 @@ export class Feed {
   readonly #tail: ContinuousTail;
   /** Frames of records that a backplane in this process gives to everyone who reads, while the ring or a reader has them. */
   readonly #framed = new WeakMap<EventRecord, WeakRef<FramedRecord>>();
+  /** Records as streams of several topics are given them, made when the first asks. */
+  readonly #formed = new Map<FrameForm, WeakMap<FramedRecord, Buffer>>();
   /** Reads under way, by what they ask for: in a storm of reconnects many ask for the same. */
   readonly #reads = new Map<string, Promise<Page>>();
   #ring: FrameRing | undefined;
@@ -186,6 +194,17 @@ export class Feed {
     return framed;
   }
 
+  /** A frame in another form, made once for all who are given it. What is the library's own names its topic in any form. */
+  frameAs(form: FrameForm, framed: FramedRecord): Buffer {
+    const { record } = framed;
+    if (form === 'plain' || record === null) return framed.frame;
+    let formed = this.#formed.get(form);
+    if (formed === undefined) this.#formed.set(form, (formed = new WeakMap()));
+    let frame = formed.get(framed);
+    if (frame === undefined) formed.set(framed, (frame = this.#encode(record, form)));
+    return frame;
+  }
+
   /** @param skipped how many records a reader that was too slow is not given */
   frameGap(reason: GapReason, from: Offset, skipped?: number): FramedRecord {
     const data: GapData = { topic: this.topic.name, reason, ...(skipped === undefined ? {} : { skipped }) };
@@ -197,10 +216,18 @@ export class Feed {
     this.#tail.end();
   }
 
-  #encode(record: EventRecord): Buffer {
+  #encode(record: EventRecord, form: FrameForm = 'plain'): Buffer {
+    const topic = this.topic.name;
     try {
       checkEventName(record.name);
-      return Buffer.from(encodeFrame({ id: this.cursorAt(record.offset), event: record.name, data: record.data }));
+      return Buffer.from(
+        encodeFrame({
+          id: this.cursorAt(record.offset),
+          ...(form === 'topic' ? { topic } : {}),
+          event: record.name,
+          data: form === 'envelope' ? `{"topic":${JSON.stringify(topic)},"data":${record.data}}` : record.data,
+        }),
+      );
     } catch (error) {
       // Written past the bus, which lets no such name through. It ends neither the process nor the topic: a gap stands for it.
       this.listener.onError(error, `framing a record of "${this.topic.name}"`);

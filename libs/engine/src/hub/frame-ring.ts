@@ -199,5 +199,18 @@ export function gatherFrames(maxBytes: number, take: () => Buffer | null): Buffe
     bytes += frame.length;
   }
   if (frames.length === 0) return null;
-  return frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes);
+  return frames.length === 1 ? (frames[0] as Buffer) : joined(frames, bytes);
+}
+
+/** What was joined last: in a fan-out to streams of the same topics each asks for the same. */
+let lastFrames: readonly Buffer[] = [];
+let lastJoined = Buffer.alloc(0);
+
+function joined(frames: readonly Buffer[], bytes: number): Buffer {
+  if (frames.length === lastFrames.length && frames.every((frame, index) => frame === lastFrames[index]))
+    return lastJoined;
+  // Not held when the turn is over: nobody may ever be due the same again.
+  if (lastFrames.length === 0) setImmediate(() => ((lastFrames = []), (lastJoined = Buffer.alloc(0))));
+  lastFrames = frames;
+  return (lastJoined = Buffer.concat(frames, bytes));
 }

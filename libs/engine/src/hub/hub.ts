@@ -11,14 +11,15 @@ import type { Backplane } from '../backplane/backplane.js';
 import type { ChannelRegistry } from '../channel/channel-registry.js';
 import { Connection, type ConnectionListener, type ConnectionOptions } from '../connection/connection.js';
 import { Connections } from '../connection/connections.js';
+import type { Grant } from '../connection/grant.js';
 import type { Sink } from '../connection/sink.js';
 import type { Source, Waker } from '../connection/source.js';
 import type { EventCodec } from '../codec/event-codec.js';
 import type { Observer } from '../observer/observer.js';
 import type { CursorSeal } from './cursor-seal.js';
-import { Feed, type FeedListener } from './feed.js';
+import { Feed, type FeedListener, type FrameForm } from './feed.js';
 import { Subscription, type StartPosition, type SubscriptionView } from './subscription.js';
-import { TopicSource } from './topic-source.js';
+import { TopicSource, type Opening } from './topic-source.js';
 
 /** The timer that heartbeats and expiries share looks this often within the shortest heartbeat, and at least once a second. */
 const LOOKS_PER_HEARTBEAT = 10;
@@ -62,10 +63,12 @@ export interface TopicLimits {
 
 const NO_LIMITS: TopicLimits = { perTopic: null, topicsPerConnection: null };
 
-/** Whose connection joins. */
+/** Whose connection joins, and how. */
 export interface JoinOptions {
   /** Whom cursors are bound to, where they are bound to principals; null where nobody is known. @default null */
   readonly principal?: string | null;
+  /** How events name their topic. @default 'plain' */
+  readonly form?: FrameForm;
 }
 
 /** What is said in place of a cursor that was not signed here: no cursor at all. */
@@ -78,6 +81,8 @@ export interface TopicRequest {
   readonly start?: StartPosition | undefined;
   /** Lets an event through to this connection only where it answers true. */
   readonly filter?: ((event: any) => boolean) | undefined;
+  /** The client's cursor for this topic alone, signed where cursors are; null: it has none. @default the stream's */
+  readonly lastEventId?: Cursor | null | undefined;
 }
 
 /** What a node holds now; all zero when nothing is left. */
@@ -161,20 +166,74 @@ export class Hub {
   async join(
     requests: readonly TopicRequest[],
     lastEventId: Cursor | null,
-    { principal = null }: JoinOptions = {},
+    options: JoinOptions = {},
   ): Promise<Source> {
+    const subscriptions = await this.#subscribe(requests, lastEventId, options);
+    const [only] = subscriptions;
+    return only !== undefined && subscriptions.length === 1 ? only : new TopicSource(subscriptions);
+  }
+
+  /**
+   * Joins topics for a stream to which others may be added, or none for now. As `join` where they have no cursors of their own.
+   * @throws as `join`
+   */
+  async joinMany(
+    requests: readonly TopicRequest[],
+    lastEventId: Cursor | null,
+    options: JoinOptions = {},
+  ): Promise<TopicSource> {
+    const subscriptions = await this.#subscribe(requests, lastEventId, options);
+    const apart = new Set(
+      requests.filter((request) => request.lastEventId !== undefined).map(({ topic }) => topic.name),
+    );
+    return new TopicSource(subscriptions, new Set(subscriptions.filter(({ feed }) => apart.has(feed.topic.name))));
+  }
+
+  /**
+   * Adds a topic to a stream that is open.
+   * @param opening the frame that tells of it
+   * @returns false where it has the topic already, or is over
+   * @throws as `join`
+   */
+  async add(
+    source: TopicSource,
+    request: TopicRequest,
+    grant: Grant,
+    opening: Opening,
+    options: JoinOptions = {},
+  ): Promise<boolean> {
+    const most = this.#parts.limits?.topicsPerConnection ?? null;
+    if (most !== null && source.size >= most) throw new LimitError('topicsPerConnection', most);
+    const [subscription] = await this.#subscribe([request], null, options);
+    return subscription !== undefined && source.add(subscription, grant, opening);
+  }
+
+  async #subscribe(
+    requests: readonly TopicRequest[],
+    lastEventId: Cursor | null,
+    { principal = null, form = 'plain' }: JoinOptions,
+  ): Promise<Subscription[]> {
     this.assertOpen();
     for (const { topic } of requests) this.#parts.channels.register(topic.channel);
     const distinct = requests.length === 1 ? requests : oncePerTopic(requests);
     this.#assertRoom(distinct);
     const cursor = lastEventId === null ? null : this.#unseal(lastEventId, distinct, principal);
+    const cursorOf = (request: TopicRequest): Cursor | null =>
+      request.lastEventId == null
+        ? request.lastEventId === null
+          ? null
+          : cursor
+        : this.#unseal(request.lastEventId, [request], principal);
     const subscriptions = distinct.map(
-      (request) => new Subscription(this.#joinFeed(request.topic), this.#viewOf(request, principal)),
+      (request) => new Subscription(this.#joinFeed(request.topic), this.#viewOf(request, principal, form)),
     );
     try {
       await Promise.all(subscriptions.map(({ feed }) => feed.ready));
       await Promise.all(
-        subscriptions.map((subscription, index) => subscription.open(cursor, distinct[index]?.start ?? 'latest')),
+        subscriptions.map((subscription, index) => {
+          const request = distinct[index] as TopicRequest;
+          return subscription.open(cursorOf(request), request.start ?? 'latest');
+        }),
       );
       this.assertOpen();
     } catch (error) {
@@ -185,8 +244,7 @@ export class Hub {
       const [{ topic, gap }] = topics;
       if (gap !== null) this.#parts.observer.gapTold?.(topic, gap);
     }
-    const [only] = subscriptions;
-    return only !== undefined && subscriptions.length === 1 ? only : new TopicSource(subscriptions);
+    return subscriptions;
   }
 
   /**
@@ -289,11 +347,12 @@ export class Hub {
     return seal.open(lastEventId, topics, principal) ?? UNSEALED;
   }
 
-  #viewOf({ topic, filter }: TopicRequest, principal: string | null): SubscriptionView | null {
+  #viewOf({ topic, filter }: TopicRequest, principal: string | null, form: FrameForm): SubscriptionView | null {
     const { codec, seal } = this.#parts;
     const personal = seal?.bindTo === 'principal';
-    if (filter === undefined && !personal) return null;
+    if (filter === undefined && !personal && form === 'plain') return null;
     return {
+      form,
       filter:
         filter === undefined
           ? null

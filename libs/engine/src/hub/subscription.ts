@@ -11,7 +11,7 @@ import {
 } from '@sse-channels/protocol';
 import type { EventRecord, Page, ReadStart } from '../backplane/backplane.js';
 import type { Source, SourceOutcome, Waker } from '../connection/source.js';
-import type { Feed } from './feed.js';
+import type { Feed, FrameForm } from './feed.js';
 import { gatherFrames, type FramedRecord } from './frame-ring.js';
 import type { NewestRecord } from './newest-records.js';
 
@@ -27,11 +27,14 @@ export interface SubscriptionView {
   readonly filter: RecordFilter | null;
   /** Makes cursors its own; null: they are the same for all. */
   readonly seal: ((cursor: Cursor) => Cursor) | null;
+  /** How its events name their topic. */
+  readonly form: FrameForm;
 }
 
 /** After how long a log that could not be reached is asked again, on top of the backplane's own patience. */
 const RETRY_MS = 500;
 const ID = 'id: ';
+const OWN_CURSOR = Buffer.from('cursor: ');
 const LF = 10;
 
 export class Subscription implements Source {
@@ -121,9 +124,11 @@ export class Subscription implements Source {
   }
 
   /** A record's frame, as this connection is given it. */
-  frameOf({ frame }: FramedRecord): Buffer {
-    const seal = this.#view?.seal;
-    return seal == null ? frame : reidentify(frame, seal);
+  frameOf(framed: FramedRecord): Buffer {
+    const view = this.#view;
+    if (view === null) return framed.frame;
+    const frame = this.feed.frameAs(view.form, framed);
+    return view.seal === null ? frame : reidentify(frame, view.seal);
   }
 
   /** Whether it waits for the log. */
@@ -370,4 +375,14 @@ function reidentify(frame: Buffer, change: (cursor: Cursor) => Cursor): Buffer {
   const end = frame.indexOf(LF);
   const id = change(frame.toString('latin1', ID.length, end));
   return Buffer.concat([Buffer.from(ID + id), frame.subarray(end)]);
+}
+
+/**
+ * A frame that comes after the stream's cursor has passed its place: its cursor stands in a field of its own, which leaves the client's
+ * last event id alone.
+ */
+export function besideCursor(frame: Buffer): Buffer {
+  return frame.subarray(0, ID.length).toString('latin1') === ID
+    ? Buffer.concat([OWN_CURSOR, frame.subarray(ID.length)])
+    : frame;
 }

@@ -1,69 +1,197 @@
 /** The source of a stream of several topics: the subscriptions of one connection, merged in the order of their offsets. */
-import { compareOffsets, laterOffset, type Cursor, type Offset, type OpenTopic } from '@sse-channels/protocol';
+import {
+  compareOffsets,
+  encodeFrame,
+  FIRST_OFFSET,
+  laterOffset,
+  type ClosingData,
+  type Cursor,
+  type LiveData,
+  type Offset,
+  type OpenTopic,
+} from '@sse-channels/protocol';
+import { FOR_EVER, type Grant, type Review } from '../connection/grant.js';
 import type { Source, SourceOutcome, Waker } from '../connection/source.js';
 import { gatherFrames, type FramedRecord } from './frame-ring.js';
-import type { Subscription } from './subscription.js';
+import { besideCursor, type Subscription } from './subscription.js';
+
+/** One topic of the stream. */
+interface Lane {
+  readonly subscription: Subscription;
+  grant: Grant;
+  /** When the grant is looked at next, by the clock that is never set; Infinity while it is being asked, or never is. */
+  reviewAt: number;
+  /** It replays what lies before the stream's cursor, which does not cover it yet. */
+  behind: boolean;
+}
+
+/** Makes the frame that tells of a topic that was added, with the stream's cursor: it may be the first that the stream has. */
+export type Opening = (topic: OpenTopic, cursor: Cursor) => Buffer;
+
+const NONE: ReadonlySet<Subscription> = new Set();
 
 export class TopicSource implements Source, Waker {
-  readonly #subscriptions: readonly Subscription[];
+  readonly #lanes = new Map<string, Lane>();
+  /** Frames of the library's own that are due before any record. */
+  readonly #said: Buffer[] = [];
   #waker: Waker | undefined;
-  #told: Offset;
+  /** The stream's cursor: of every topic that is not behind, all up to here has been given. */
+  #told: Offset = FIRST_OFFSET;
   /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
   #held = false;
+  #reviewed = false;
+  /** How many topics are behind. */
+  #behind = 0;
+  #closed = false;
 
-  constructor(subscriptions: readonly Subscription[]) {
-    this.#subscriptions = subscriptions;
-    this.#told = earliest(subscriptions.map(({ offset }) => offset));
+  /**
+   * @param subscriptions opened at one cursor, or each where it begins without one
+   * @param apart those that were opened at cursors of their own
+   */
+  constructor(subscriptions: readonly Subscription[], apart: ReadonlySet<Subscription> = NONE) {
+    for (const subscription of subscriptions) {
+      this.#lanes.set(subscription.feed.topic.name, laneOf(subscription, FOR_EVER));
+    }
+    const together = subscriptions.filter((subscription) => !apart.has(subscription)).map(({ offset }) => offset);
+    if (together.length > 0)
+      this.#told = together.reduce((one, other) => (compareOffsets(other, one) < 0 ? other : one));
+    else this.#told = subscriptions.map(({ offset }) => offset).reduce(laterOffset, FIRST_OFFSET);
+    for (const lane of this.#lanes.values()) {
+      const { subscription } = lane;
+      lane.behind = apart.has(subscription) && compareOffsets(subscription.offset, this.#told) < 0;
+      if (lane.behind) this.#behind += 1;
+    }
   }
 
   get topics(): readonly OpenTopic[] {
-    return this.#subscriptions.flatMap(({ topics }) => topics);
+    return [...this.#lanes.values()].map(openTopicOf);
   }
 
   get cursor(): Cursor | null {
-    const first = this.#subscriptions[0];
+    const first = this.#first;
     if (first === undefined) return null;
-    if (this.#subscriptions.every(({ atHead }) => atHead)) {
-      for (const subscription of this.#subscriptions) subscription.settle();
+    const lanes = [...this.#lanes.values()].filter(({ behind }) => !behind);
+    if (lanes.length > 0 && lanes.every(({ subscription }) => subscription.atHead)) {
+      for (const { subscription } of lanes) subscription.settle();
       this.#told = laterOffset(this.#told, this.#vouched());
     }
     return first.cursorAt(this.#told);
   }
 
   get pending(): boolean {
-    return this.#held || this.#subscriptions.some(({ pending }) => pending);
+    return this.#held || this.#some(({ pending }) => pending);
   }
 
   get lagEvents(): number {
-    return this.#subscriptions.reduce((sum, { lagEvents }) => sum + lagEvents, 0);
+    let sum = 0;
+    for (const { subscription } of this.#lanes.values()) sum += subscription.lagEvents;
+    return sum;
   }
 
   get outcome(): SourceOutcome | null {
-    for (const { outcome } of this.#subscriptions) if (outcome !== null) return outcome;
+    for (const { subscription } of this.#lanes.values()) if (subscription.outcome !== null) return subscription.outcome;
     return null;
   }
 
   start(waker: Waker): void {
     this.#waker = waker;
-    for (const subscription of this.#subscriptions) subscription.start(this);
+    for (const { subscription } of this.#lanes.values()) subscription.start(this);
   }
 
   wake(): void {
     this.#waker?.wake();
   }
 
+  /** Whether the topic of that name is part of the stream. */
+  has(topic: string): boolean {
+    return this.#lanes.has(topic);
+  }
+
+  /** How many topics the stream has. */
+  get size(): number {
+    return this.#lanes.size;
+  }
+
+  /**
+   * Adds a topic; `$open` tells of it, and `$live` when its replay, if it has one, has reached the stream's cursor.
+   * @param subscription opened; closed with the stream, or here when the stream is over or has the topic already
+   * @returns whether it was added
+   */
+  add(subscription: Subscription, grant: Grant, opening: Opening): boolean {
+    const { name } = subscription.feed.topic;
+    if (this.#closed || this.#lanes.has(name)) {
+      subscription.close();
+      return false;
+    }
+    const lane = laneOf(subscription, grant);
+    if (this.#told === FIRST_OFFSET) this.#told = subscription.offset;
+    lane.behind = compareOffsets(subscription.offset, this.#told) < 0;
+    if (lane.behind) this.#behind += 1;
+    this.#lanes.set(name, lane);
+    this.#reviewed ||= grant !== FOR_EVER;
+    this.say(opening(openTopicOf(lane), subscription.cursorAt(this.#told)));
+    if (this.#waker !== undefined) subscription.start(this);
+    this.wake();
+    return true;
+  }
+
+  /** What a topic may stay by, where that is not for ever. */
+  grant(topic: string, grant: Grant): void {
+    const lane = this.#lanes.get(topic);
+    if (lane === undefined) return;
+    lane.grant = grant;
+    lane.reviewAt = firstReview(grant);
+    this.#reviewed = true;
+  }
+
+  /**
+   * Takes a topic out; the others go on.
+   * @returns whether it was there
+   */
+  remove(topic: string, closing: Omit<ClosingData, 'topic'> | null): boolean {
+    const lane = this.#lanes.get(topic);
+    if (lane === undefined) return false;
+    this.#lanes.delete(topic);
+    if (lane.behind) this.#behind -= 1;
+    lane.subscription.close();
+    if (closing !== null) this.say(controlFrame('$closing', { ...closing, topic }));
+    return true;
+  }
+
+  /** Sends a frame of the library's own before any record that is due. */
+  say(frame: Buffer): void {
+    this.#said.push(frame);
+    this.wake();
+  }
+
+  /** Called by the hub's one timer: takes topics out whose grant has run out or was withdrawn. */
+  tick(now: number): void {
+    if (!this.#reviewed) return;
+    for (const [topic, lane] of this.#lanes) {
+      const { endsAt, review } = lane.grant;
+      if (endsAt !== null && now >= endsAt) this.remove(topic, { reason: 'expired', comeBack: true });
+      else if (review != null && performance.now() >= lane.reviewAt) void this.#review(topic, lane, review);
+    }
+  }
+
   next(maxBytes: number): Buffer | null {
     // After a failure nobody knows what comes first.
-    if (this.outcome !== null) return null;
-    const vouched = this.#vouched();
+    if (this.outcome !== null) return this.#said.shift() ?? null;
     this.#held = false;
     return gatherFrames(maxBytes, () => {
+      if (this.#behind > 0) this.#catchUp();
+      const said = this.#said.shift();
+      if (said !== undefined) return said;
       const next = this.#earliestNext();
       if (next === null) return null;
-      const [subscription, framed] = next;
-      if (compareOffsets(framed.offset, vouched) > 0) {
+      const [{ subscription, behind }, framed] = next;
+      if (behind) {
+        subscription.advance(framed);
+        return besideCursor(subscription.frameOf(framed));
+      }
+      if (compareOffsets(framed.offset, this.#vouched()) > 0) {
         this.#held = true;
-        for (const { feed } of this.#subscriptions) feed.reach(framed.offset);
+        for (const { subscription: other } of this.#lanes.values()) other.feed.reach(framed.offset);
         return null;
       }
       subscription.advance(framed);
@@ -73,37 +201,114 @@ export class TopicSource implements Source, Waker {
   }
 
   hold(): void {
-    for (const subscription of this.#subscriptions) subscription.hold();
+    for (const { subscription } of this.#lanes.values()) subscription.hold();
   }
 
   resume(): void {
-    for (const subscription of this.#subscriptions) subscription.resume();
+    for (const { subscription } of this.#lanes.values()) subscription.resume();
   }
 
   close(): void {
-    for (const subscription of this.#subscriptions) subscription.close();
+    this.#closed = true;
+    for (const { subscription } of this.#lanes.values()) subscription.close();
   }
 
-  /** The first of all subscriptions' next records; none while one of them waits for the log, since its record may come first. */
-  #earliestNext(): [Subscription, FramedRecord] | null {
-    let first: [Subscription, FramedRecord] | undefined;
-    for (const subscription of this.#subscriptions) {
+  get #first(): Subscription | undefined {
+    for (const { subscription } of this.#lanes.values()) return subscription;
+    return undefined;
+  }
+
+  #some(is: (subscription: Subscription) => boolean): boolean {
+    for (const { subscription } of this.#lanes.values()) if (is(subscription)) return true;
+    return false;
+  }
+
+  /** A topic that was behind, and has been given all up to the stream's cursor, is covered by it from now on. */
+  #catchUp(): void {
+    for (const [topic, lane] of this.#lanes) {
+      if (!lane.behind) continue;
+      const { subscription } = lane;
+      const next = subscription.peek();
+      if (next === null) {
+        if (!subscription.atHead) continue;
+        if (compareOffsets(subscription.feed.position, this.#told) < 0) {
+          subscription.feed.reach(this.#told);
+          continue;
+        }
+      } else if (compareOffsets(next.offset, this.#told) <= 0) continue;
+      lane.behind = false;
+      this.#behind -= 1;
+      const data: LiveData = { topic };
+      this.#said.push(controlFrame('$live', data));
+    }
+  }
+
+  /**
+   * The first of all subscriptions' next records; none while one of them waits for the log, since its record may come first. A topic
+   * that is behind holds up nobody.
+   */
+  #earliestNext(): [Lane, FramedRecord] | null {
+    let first: [Lane, FramedRecord] | undefined;
+    let waits = false;
+    for (const lane of this.#lanes.values()) {
+      const { subscription, behind } = lane;
       const framed = subscription.peek();
       if (framed === null) {
-        if (subscription.pending) return null;
+        waits ||= subscription.pending && !behind;
+      } else if (behind) {
+        return [lane, framed];
       } else if (first === undefined || compareOffsets(framed.offset, first[1].offset) < 0) {
-        first = [subscription, framed];
+        first = [lane, framed];
       }
     }
-    return first ?? null;
+    return waits ? null : (first ?? null);
   }
 
   /** Up to this offset of the log space every topic's records are known. */
   #vouched(): Offset {
-    return earliest(this.#subscriptions.map(({ feed }) => feed.position));
+    let vouched: Offset | undefined;
+    for (const { subscription, behind } of this.#lanes.values()) {
+      if (behind) continue;
+      const { position } = subscription.feed;
+      if (vouched === undefined || compareOffsets(position, vouched) < 0) vouched = position;
+    }
+    return vouched ?? this.#told;
+  }
+
+  async #review(topic: string, lane: Lane, review: Review): Promise<void> {
+    lane.reviewAt = Infinity;
+    let endsAt;
+    try {
+      endsAt = await review.ask();
+    } catch {
+      // Not to know is not a yes.
+      if (this.#lanes.get(topic) === lane) this.remove(topic, { reason: 'failed', comeBack: true });
+      return;
+    }
+    if (this.#lanes.get(topic) !== lane) return;
+    if (endsAt === false) this.remove(topic, { reason: 'revoked', comeBack: true });
+    else {
+      lane.grant = { endsAt, review };
+      lane.reviewAt = performance.now() + review.everyMs;
+    }
   }
 }
 
-function earliest(offsets: readonly Offset[]): Offset {
-  return offsets.reduce((first, offset) => (compareOffsets(offset, first) < 0 ? offset : first));
+/** A frame of the library's own, which has no place in a log. */
+export function controlFrame(event: string, data: object): Buffer {
+  return Buffer.from(encodeFrame({ event, data: JSON.stringify(data) }));
+}
+
+function openTopicOf({ subscription, behind }: Lane): OpenTopic {
+  const [topic] = subscription.topics;
+  return behind ? { ...topic, behind } : topic;
+}
+
+function laneOf(subscription: Subscription, grant: Grant): Lane {
+  return { subscription, grant, reviewAt: firstReview(grant), behind: false };
+}
+
+/** Those that came together are not asked about together. */
+function firstReview({ review }: Grant): number {
+  return review == null ? Infinity : performance.now() + review.everyMs * (1 - Math.random() / 2);
 }
