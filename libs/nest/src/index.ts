@@ -1,8 +1,9 @@
 /** What a Nest application writes against. */
 export { LastEventId } from './route/last-event-id.decorator.js';
 export { SseChannel, type ChannelHandlerResult } from './route/sse-channel.decorator.js';
-export type { Authorization, SseChannelOptions } from './route/sse-route.js';
+export type { Authorization, SseChannelOptions, SseHubOptions } from './route/sse-route.js';
 export type { TopicSelection } from './route/topic-selection.js';
+export { SseHub, type HubHandlerResult } from './route/sse-hub.decorator.js';
 export { SseConnection } from './route/sse-connection.decorator.js';
 export { SseInterceptor } from './route/sse.interceptor.js';
 export { SseChannelsHealth, type HealthReport } from './health/sse-channels-health.js';

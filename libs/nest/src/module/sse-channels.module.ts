@@ -25,7 +25,12 @@ import {
 } from '@sse-channels/engine';
 import type { Channel, ErrorData } from '@sse-channels/protocol';
 import { SseChannelsHealth } from '../health/sse-channels-health.js';
+import { ChannelUrls } from '../route/channel-urls.js';
+import { HubRoute } from '../route/hub-route.js';
 import { RouteGuards } from '../route/route-guards.js';
+import { RouteInquiries } from '../route/route-inquiries.js';
+import { StreamGrants } from '../route/stream-grants.js';
+import { StreamOpening } from '../route/stream-opening.js';
 import { SharedGzip } from '../response/shared-gzip.js';
 import { VanishedPeers } from '../response/vanished-peers.js';
 import { ClassEventValidator } from '../validation/class-event-validator.js';
@@ -161,6 +166,11 @@ export interface SseChannelsOptionsFactory {
     ShutdownHookCheck,
     RouteExplorer,
     RouteGuards,
+    RouteInquiries,
+    ChannelUrls,
+    StreamGrants,
+    StreamOpening,
+    HubRoute,
     SseChannelsHealth,
   ],
   exports: [
@@ -168,7 +178,10 @@ export interface SseChannelsOptionsFactory {
     Hub,
     Connections,
     Nodes,
-    RouteGuards,
+    RouteInquiries,
+    StreamGrants,
+    StreamOpening,
+    HubRoute,
     SseChannelsHealth,
     EventCodec,
     CursorSeal,

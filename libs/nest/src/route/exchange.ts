@@ -41,10 +41,14 @@ export class Exchange {
   get lastEventId(): string | null {
     const header = this.request.headers['last-event-id'];
     if (typeof header === 'string' && header !== '') return header;
+    const parameter = this.request.url?.includes('?') ? this.query.get('lastEventId') : null;
+    return parameter === '' ? null : parameter;
+  }
+
+  get query(): URLSearchParams {
     const url = this.request.url ?? '';
     const query = url.indexOf('?');
-    const parameter = query === -1 ? null : new URLSearchParams(url.slice(query + 1)).get('lastEventId');
-    return parameter === '' ? null : parameter;
+    return new URLSearchParams(query === -1 ? '' : url.slice(query + 1));
   }
 
   /** Whether the client takes gzip. */
@@ -92,11 +96,21 @@ export class Exchange {
 
   /** Answers 204: the client has had everything and must not come back. */
   answerNoContent(): void {
+    this.#answer(204);
+  }
+
+  /** Answers with JSON instead of a stream. */
+  answer(status: number, body: unknown): void {
+    this.response.setHeader('Content-Type', 'application/json; charset=utf-8');
+    this.#answer(status, JSON.stringify(body));
+  }
+
+  #answer(status: number, text?: string): void {
     setHeaders(this.response, this.#takeOver());
-    this.response.statusCode = 204;
+    this.response.statusCode = status;
     this.response.setHeader('Cache-Control', 'no-store');
     this.response.setHeader('X-Content-Type-Options', 'nosniff');
-    this.response.end();
+    this.response.end(text);
   }
 
   /** The headers that the framework kept for the response, by their names in lower case. */

@@ -27,13 +27,39 @@ export interface SseChannelOptions {
 /** What `authorize` answers: whether a request may have a topic, and until when. */
 export type Authorization = boolean | { readonly expiresAt: Date | number };
 
-export type SseRoute =
-  | { readonly kind: 'channel'; readonly channel: Channel<any, any>; readonly options: SseChannelOptions }
-  | {
-      readonly kind: 'stream';
-      readonly events: readonly EventType[];
-      readonly options: { readonly reauthorizeMs?: number | null };
-    };
+/** A route of `@SseChannel`. */
+export interface ChannelRoute {
+  readonly kind: 'channel';
+  readonly channel: Channel<any, any>;
+  readonly options: SseChannelOptions;
+}
+
+/** A route of `@SseStream`. */
+export interface StreamRoute {
+  readonly kind: 'stream';
+  readonly events: readonly EventType[];
+  readonly options: { readonly reauthorizeMs?: number | null };
+}
+
+/** What `@SseHub` takes besides the path. */
+export interface SseHubOptions {
+  /** The channels whose topics the stream may carry; each is served by a route of its own, which says who may have them. */
+  readonly channels: ReadonlyArray<Channel<any, any>>;
+  /** The most topics of one stream; a request for more is answered 400. @default limits.topicsPerConnection */
+  readonly maxTopics?: number;
+  /** Whether topics may be added to, and removed from, a stream that is open, by `POST <path>/<connection>`. @default true */
+  readonly dynamic?: boolean;
+  /** How often the guards of the hub itself are asked again while a stream is open; null for never. @default the module's */
+  readonly reauthorizeMs?: number | null;
+}
+
+/** A route of `@SseHub`. */
+export interface HubRouteOptions {
+  readonly kind: 'hub';
+  readonly options: SseHubOptions;
+}
+
+export type SseRoute = ChannelRoute | StreamRoute | HubRouteOptions;
 
 /**
  * Tells Nest that the method's response is written by us. A method that takes `@Res()` is such a method; the entry goes before

@@ -1,58 +1,33 @@
 /** Turns what a handler returned into an open stream; everything that can be refused is refused here, with a status. */
 import {
-  ForbiddenException,
-  HttpException,
   Inject,
   Injectable,
+  MethodNotAllowedException,
   NotAcceptableException,
   type CallHandler,
   type ExecutionContext,
   type NestInterceptor,
 } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import {
-  Connections,
-  EventCodec,
-  FOR_EVER,
-  Hub,
-  ItemSource,
-  NOBODY,
-  type Grant,
-  type Party,
-  type Source,
-  type StreamInput,
-  type TopicRequest,
-} from '@sse-channels/engine';
-import { FINAL_CURSOR, type EventType, type Topic } from '@sse-channels/protocol';
+import { EventCodec, Hub, ItemSource, type Party, type StreamInput } from '@sse-channels/engine';
+import { FINAL_CURSOR } from '@sse-channels/protocol';
 import Negotiator from 'negotiator';
 import type { IncomingMessage } from 'node:http';
 import { catchError, isObservable, map, mergeMap, of, take, type Observable } from 'rxjs';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
-import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
-import { ResponseSink } from '../response/response-sink.js';
-import { SharedGzip } from '../response/shared-gzip.js';
-import { VanishedPeers } from '../response/vanished-peers.js';
 import { Exchange } from './exchange.js';
-import { jitter } from './jitter.js';
+import { HubRoute } from './hub-route.js';
 import { refusalOf } from './refusal.js';
-import { RouteGuards } from './route-guards.js';
+import { RouteInquiries, type Inquiry } from './route-inquiries.js';
 import { checkSender } from './sender-check.js';
-import { SSE_ROUTE, StreamResult, type SseRoute } from './sse-route.js';
+import { SSE_ROUTE, StreamResult, type ChannelRoute, type SseRoute, type StreamRoute } from './sse-route.js';
+import { StreamGrants } from './stream-grants.js';
+import { StreamOpening, type Plan } from './stream-opening.js';
 import { StreamRequest } from './stream-request.js';
-import { describe, invalidResult, selectionOf } from './topic-selection.js';
+import { describe, handlerName, invalidResult, topicsIn } from './topic-selection.js';
 
 /** What was answered without a stream; Nest waits for one value, and takes an Observable without any for an error. */
 const ANSWERED: Observable<void> = of(undefined);
-
-/** A source and what the route and the handler say of its connection. */
-interface Plan {
-  readonly source: Source;
-  readonly heartbeatMs: number;
-  readonly retryMs: number;
-  readonly grant: Grant;
-  /** Whether it is sent as gzip to a client that accepts it. */
-  readonly compression: boolean;
-}
 
 @Injectable()
 export class SseInterceptor implements NestInterceptor {
@@ -60,11 +35,10 @@ export class SseInterceptor implements NestInterceptor {
     private readonly reflector: Reflector,
     private readonly hub: Hub,
     private readonly codec: EventCodec,
-    private readonly hooks: ShutdownHookCheck,
-    private readonly vanishedPeers: VanishedPeers,
-    private readonly gzip: SharedGzip,
-    private readonly connections: Connections,
-    private readonly guards: RouteGuards,
+    private readonly grants: StreamGrants,
+    private readonly opening: StreamOpening,
+    private readonly inquiries: RouteInquiries,
+    private readonly hubRoute: HubRoute,
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
   ) {}
 
@@ -82,8 +56,15 @@ export class SseInterceptor implements NestInterceptor {
 
   #answer(context: ExecutionContext, next: CallHandler, exchange: Exchange): Observable<void> {
     const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
+    const inquiry = this.inquiries.of(exchange.request);
+    if (inquiry !== undefined) return this.#inform(inquiry, context, route, next, exchange);
     this.hub.assertOpen();
     checkSender(exchange.request, this.settings);
+    const changed = route.kind === 'hub' ? this.hubRoute.connectionIn(context) : null;
+    if (changed !== null) {
+      if (exchange.request.method !== 'POST') throw new MethodNotAllowedException('A stream is changed by POST.');
+      return next.handle().pipe(mergeMap(() => this.hubRoute.change(context, changed, exchange)));
+    }
     if (!acceptsEventStream(exchange.request)) {
       throw new NotAcceptableException('This is a stream of Server-Sent Events; accept text/event-stream.');
     }
@@ -96,52 +77,62 @@ export class SseInterceptor implements NestInterceptor {
       exchange.answerNoContent();
       return ANSWERED;
     }
-    const party = this.#partyOf(context);
-    // Once more when it is opened: others may come meanwhile. Here it spares the handler's work.
-    this.connections.assertRoom(party);
+    const party = this.opening.partyOf(context);
+    // Here it spares the handler's work.
+    this.opening.assertRoom(party);
     request.attach(context);
+    if (route.kind === 'hub') {
+      return next.handle().pipe(
+        take(1),
+        mergeMap((result: unknown) => this.hubRoute.open(context, route, result, exchange, request, party)),
+      );
+    }
     return next.handle().pipe(
       take(1),
       mergeMap((result: unknown) => this.#plan(context, route, result, request, party)),
-      map((plan) => this.#open(exchange, request, plan, party)),
+      map((plan) => void this.opening.open(exchange, request, plan, party)),
     );
   }
 
-  #partyOf(context: ExecutionContext): Party {
-    const request = context.switchToHttp().getRequest<{ readonly ip?: string }>();
-    const { principal, limits } = this.settings;
-    const named = principal(request);
-    const address = limits.perAddress === null ? null : (request.ip ?? null);
-    return named === null && address === null ? NOBODY : { principal: named, address };
+  /** A hub asks which topics this route gives to its request; no stream is opened here. */
+  #inform(
+    inquiry: Inquiry,
+    context: ExecutionContext,
+    route: SseRoute,
+    next: CallHandler,
+    exchange: Exchange,
+  ): Observable<void> {
+    if (route.kind !== 'channel') throw new NotAcceptableException('A hub carries channels alone.');
+    inquiry.request.attach(context);
+    return next.handle().pipe(
+      take(1),
+      mergeMap(async (result: unknown) => {
+        const { requests, expiries } = topicsIn(result, route, handlerName(context));
+        const topics = requests.map(({ topic }) => topic);
+        inquiry.answer({ requests, grant: await this.grants.grantOf(context, route, topics, expiries) });
+        exchange.answerNoContent();
+      }),
+    );
   }
 
   async #plan(
     context: ExecutionContext,
-    route: SseRoute,
+    route: ChannelRoute | StreamRoute,
     result: unknown,
     request: StreamRequest,
     party: Party,
   ): Promise<Plan> {
-    const handler = `${context.getClass().name}.${context.getHandler().name}`;
-    if (route.kind === 'stream') return this.#planStream(context, route, handler, result);
-    const { channel, options } = route;
-    const selections = (Array.isArray(result) ? result : [result]).map((entry) => selectionOf(entry, channel, handler));
-    if (selections.length === 0)
-      throw invalidResult(`${handler} returned no topic; return at least one, or throw NotFoundException.`);
-    const expiries = selections.flatMap(({ expiresAt }) => (expiresAt === undefined ? [] : [Number(expiresAt)]));
-    const grant = await this.#grant(
-      context,
-      route,
-      selections.map(({ topic }) => topic),
-      expiries,
-    );
-    const requests = selections.map(({ topic, start, filter }): TopicRequest => ({
-      topic,
-      start: start ?? options.start,
-      filter,
-    }));
+    if (route.kind === 'stream') return this.#planStream(context, route, result);
+    const { channel } = route;
+    const { requests, expiries } = topicsIn(result, route, handlerName(context));
+    const topics = requests.map(({ topic }) => topic);
+    const grant = await this.grants.grantOf(context, route, topics, expiries);
     return {
-      source: await this.hub.join(requests, request.lastEventId, party),
+      source: await this.hub.join(requests, request.lastEventId, {
+        ...party,
+        // Of one topic there is nothing to tell apart.
+        form: requests.length > 1 ? 'topic' : 'plain',
+      }),
       heartbeatMs: channel.heartbeatMs ?? this.settings.heartbeatMs,
       retryMs: channel.retryMs ?? this.settings.retryMs,
       grant,
@@ -149,59 +140,14 @@ export class SseInterceptor implements NestInterceptor {
     };
   }
 
-  /** What the connection may stay open by: its age, what the handler and `authorize` say, and the guards. */
-  async #grant(
-    context: ExecutionContext,
-    route: SseRoute,
-    topics: readonly Topic[],
-    expiries: readonly number[],
-  ): Promise<Grant> {
-    const { maxConnectionAgeMs } = this.settings;
-    const authorize = route.kind === 'channel' ? route.options.authorize : undefined;
-    const everyMs =
-      route.options.reauthorizeMs === undefined ? this.settings.reauthorizeMs : route.options.reauthorizeMs;
-    const fixed = [...expiries];
-    if (maxConnectionAgeMs !== null) fixed.push(Date.now() + maxConnectionAgeMs * (1 - Math.random() / 10));
-    const endsAt = async (): Promise<number | null> => {
-      const ends = [...fixed];
-      if (authorize !== undefined) {
-        const request = context.switchToHttp().getRequest<unknown>();
-        for (const topic of topics) {
-          const answer = await authorize(request, topic);
-          if (answer === false) throw new ForbiddenException();
-          if (answer !== true) ends.push(expiryOf(answer.expiresAt));
-        }
-      }
-      return ends.length === 0 ? null : Math.min(...ends);
-    };
-    if (authorize === undefined && fixed.length === 0 && everyMs === null) return FOR_EVER;
-    const first = await endsAt();
-    if (everyMs === null) return { endsAt: first };
-    const ask = async (): Promise<number | null | false> => {
-      try {
-        await this.guards.activate(context);
-        return await endsAt();
-      } catch (error) {
-        if (error instanceof HttpException && error.getStatus() < 500) return false;
-        throw error;
-      }
-    };
-    return { endsAt: first, review: { everyMs, ask } };
-  }
-
-  async #planStream(
-    context: ExecutionContext,
-    route: SseRoute & { readonly events: readonly EventType[] },
-    handler: string,
-    result: unknown,
-  ): Promise<Plan> {
+  async #planStream(context: ExecutionContext, route: StreamRoute, result: unknown): Promise<Plan> {
     const stream: unknown = result instanceof StreamResult ? result.stream : result;
     const streams =
       isObservable(stream) ||
       typeof (stream as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === 'function';
     if (!streams) {
       throw invalidResult(
-        `${handler} returned ${describe(stream)}; return an Observable or an async iterable of events.`,
+        `${handlerName(context)} returned ${describe(stream)}; return an Observable or an async iterable of events.`,
       );
     }
     return {
@@ -212,39 +158,10 @@ export class SseInterceptor implements NestInterceptor {
       }),
       heartbeatMs: this.settings.heartbeatMs,
       retryMs: this.settings.retryMs,
-      grant: await this.#grant(context, route, [], []),
+      grant: await this.grants.grantOf(context, route),
       compression: false,
     };
   }
-
-  #open(exchange: Exchange, request: StreamRequest, plan: Plan, party: Party): void {
-    // The peer may have left while guards, pipes or the handler were at work.
-    if (exchange.gone) return plan.source.close();
-    try {
-      // Or the drain began, or others came; once the head is sent, there is no status to say so with.
-      this.hub.assertOpen();
-      this.connections.assertRoom(party);
-    } catch (error) {
-      plan.source.close();
-      throw error;
-    }
-    this.hooks.check();
-    const gzip = plan.compression && exchange.acceptsGzip ? this.gzip.stream() : undefined;
-    const response = exchange.openStream(plan.compression ? gzip !== undefined : null);
-    this.hub.connect(plan.source, new ResponseSink(response, this.settings.writeDeadlineMs, this.vanishedPeers, gzip), {
-      id: request.id,
-      heartbeatMs: plan.heartbeatMs,
-      retryMs: jitter(plan.retryMs),
-      grant: plan.grant,
-      party,
-    });
-  }
-}
-
-function expiryOf(expiresAt: unknown): number {
-  const ms = Number(expiresAt);
-  if (Number.isFinite(ms)) return ms;
-  throw invalidResult(`authorize answered expiresAt ${describe(expiresAt)}; give a Date or milliseconds since 1970.`);
 }
 
 /** Whether a request is content with an event stream; what EventSource and most others send needs no parsing. */

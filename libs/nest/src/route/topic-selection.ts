@@ -1,6 +1,8 @@
 /** What a handler of `@SseChannel` may return, and the check of it. */
-import type { StartPosition } from '@sse-channels/engine';
+import type { ExecutionContext } from '@nestjs/common';
+import type { StartPosition, TopicRequest } from '@sse-channels/engine';
 import { SseChannelsError, Topic, type Channel, type EventOutput, type EventType } from '@sse-channels/protocol';
+import type { ChannelRoute } from './sse-route.js';
 
 /** A topic with options for this one connection. */
 export interface TopicSelection<Pattern extends string = string, E extends EventType = EventType> {
@@ -53,6 +55,31 @@ export function selectionOf(entry: unknown, channel: Channel<any, any>, handler:
     ...(filter === undefined ? {} : { filter }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
   };
+}
+
+/** The topics that a channel's handler returned, and when what it granted for each runs out, in milliseconds since 1970. */
+export interface SelectedTopics {
+  readonly requests: readonly TopicRequest[];
+  readonly expiries: readonly number[];
+}
+
+/**
+ * Reads what a handler returned.
+ * @throws SseChannelsError `INVALID_HANDLER_RESULT`, `INVALID_OPTION`
+ */
+export function topicsIn(result: unknown, { channel, options }: ChannelRoute, handler: string): SelectedTopics {
+  const selections = (Array.isArray(result) ? result : [result]).map((entry) => selectionOf(entry, channel, handler));
+  if (selections.length === 0)
+    throw invalidResult(`${handler} returned no topic; return at least one, or throw NotFoundException.`);
+  return {
+    requests: selections.map(({ topic, start, filter }) => ({ topic, start: start ?? options.start, filter })),
+    expiries: selections.flatMap(({ expiresAt }) => (expiresAt === undefined ? [] : [Number(expiresAt)])),
+  };
+}
+
+/** How messages name a handler. */
+export function handlerName(context: ExecutionContext): string {
+  return `${context.getClass().name}.${context.getHandler().name}`;
 }
 
 /** The error for a handler that returned what is no stream. */

@@ -1,0 +1,77 @@
+/** Opens the streams of routes, as far as there is room for them. */
+import { Inject, Injectable, type ExecutionContext } from '@nestjs/common';
+import { Connections, Hub, NOBODY, type Connection, type Grant, type Party, type Source } from '@sse-channels/engine';
+import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
+import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
+import { ResponseSink } from '../response/response-sink.js';
+import { SharedGzip } from '../response/shared-gzip.js';
+import { VanishedPeers } from '../response/vanished-peers.js';
+import type { Exchange } from './exchange.js';
+import { jitter } from './jitter.js';
+import type { StreamRequest } from './stream-request.js';
+
+/** A source and what the route and the handler say of its connection. */
+export interface Plan {
+  readonly source: Source;
+  readonly heartbeatMs: number;
+  readonly retryMs: number;
+  readonly grant: Grant;
+  /** Whether it is sent as gzip to a client that accepts it. */
+  readonly compression: boolean;
+}
+
+@Injectable()
+export class StreamOpening {
+  constructor(
+    private readonly hub: Hub,
+    private readonly hooks: ShutdownHookCheck,
+    private readonly vanishedPeers: VanishedPeers,
+    private readonly gzip: SharedGzip,
+    private readonly connections: Connections,
+    @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
+  ) {}
+
+  /** Whom a request's connection counts for. */
+  partyOf(context: ExecutionContext): Party {
+    const request = context.switchToHttp().getRequest<{ readonly ip?: string }>();
+    const { principal, limits } = this.settings;
+    const named = principal(request);
+    const address = limits.perAddress === null ? null : (request.ip ?? null);
+    return named === null && address === null ? NOBODY : { principal: named, address };
+  }
+
+  /**
+   * Sees whether there is room; once more when the stream is opened, since others may come meanwhile.
+   * @throws SseChannelsError `DRAINING`, LimitError
+   */
+  assertRoom(party: Party): void {
+    this.hub.assertOpen();
+    this.connections.assertRoom(party);
+  }
+
+  /** @returns null where the peer has left while guards, pipes or the handler were at work; the source is closed then */
+  open(exchange: Exchange, request: StreamRequest, plan: Plan, party: Party): Connection | null {
+    if (exchange.gone) {
+      plan.source.close();
+      return null;
+    }
+    try {
+      // Once the head is sent, there is no status to say so with.
+      this.assertRoom(party);
+    } catch (error) {
+      plan.source.close();
+      throw error;
+    }
+    this.hooks.check();
+    const gzip = plan.compression && exchange.acceptsGzip ? this.gzip.stream() : undefined;
+    const response = exchange.openStream(plan.compression ? gzip !== undefined : null);
+    const sink = new ResponseSink(response, this.settings.writeDeadlineMs, this.vanishedPeers, gzip);
+    return this.hub.connect(plan.source, sink, {
+      id: request.id,
+      heartbeatMs: plan.heartbeatMs,
+      retryMs: jitter(plan.retryMs),
+      grant: plan.grant,
+      party,
+    });
+  }
+}
