@@ -1,6 +1,6 @@
 /** The command line of the bench. */
 import { parseArgs } from 'node:util';
-import { ALL_SERVERS, STREAM, SCENARIOS } from './scenario.js';
+import { ALL_SERVERS, HUB, SCENARIOS, STREAM } from './scenario.js';
 
 export interface CommandLine {
   readonly quick: boolean;
@@ -41,7 +41,7 @@ export function parseCommandLine(words: string[]): CommandLine | 'help' {
   return {
     ...values,
     only: listed(values.only, known, 'scenario'),
-    servers: listed(values.servers, [...ALL_SERVERS, STREAM, 'validator'], 'server'),
+    servers: listed(values.servers, [...ALL_SERVERS, HUB, STREAM, 'validator'], 'server'),
   };
 }
 

@@ -12,6 +12,7 @@ const NAMES: Readonly<Record<string, string>> = {
   'ours-fastify': 'SSE Channels, Fastify',
   'ours-express': 'SSE Channels, Express',
   'ours-stream': '@SseStream, Fastify',
+  'ours-hub': '@SseHub of 25 topics, Fastify',
   'nest-fastify': 'Nest @Sse(), Fastify',
   'nest-express': 'Nest @Sse(), Express',
   'fastify-sse': '@fastify/sse',

@@ -1,6 +1,6 @@
 /** What the rounds of a scenario come to: a row for each server, and the ratios between them. */
 import type { Outcome } from './round.js';
-import { STREAM, type Scenario, type Size } from './scenario.js';
+import { HUB, STREAM, type Scenario, type Size } from './scenario.js';
 
 export interface Spread {
   readonly median: number;
@@ -82,6 +82,7 @@ export function ratiosOf(results: readonly Result[]): Record<string, number> {
       note('idleKiB/fastify', ours, 1);
       note('idleKiB/express', express, 1);
     }
+    note(`hub/${scenario.name}`, figure.get(HUB), figure.get('ours-fastify'));
     note('stream/nest', figure.get(STREAM), figure.get('nest-fastify'));
     if (scenario.name === 'stalled') note('stalled/rssMB', ours, 1);
   }

@@ -27,6 +27,8 @@ const LIBRARIES = ['better-sse', 'fastify-sse', 'hono', 'trpc'];
 export const ALL_SERVERS = [...OURS, ...NEST, ...LIBRARIES, 'naive', 'limit', 'nchan'];
 /** Ours for a stream of one connection, which encodes for each. */
 export const STREAM = 'ours-stream';
+/** Ours where each stream carries many topics. */
+export const HUB = 'ours-hub';
 const WITHOUT_QUEUES = ALL_SERVERS.filter((name) => name !== 'trpc' && name !== 'hono');
 const BYTES = 200;
 
@@ -237,13 +239,14 @@ export const SCENARIOS: readonly Scenario[] = [
   fanOut({
     name: 'single',
     connections: 1_000,
-    servers: [...ALL_SERVERS, STREAM],
+    servers: [...ALL_SERVERS, HUB, STREAM],
     quickServers: ['ours-fastify', 'ours-express', 'nest-fastify', 'limit', 'nchan'],
   }),
   fanOut({
     name: 'burst',
     connections: 1_000,
     burst: 10,
+    servers: [...ALL_SERVERS, HUB],
     quickServers: ['ours-fastify', 'nest-fastify', 'better-sse', 'limit'],
   }),
   fanOut({ name: 'few', connections: 100, servers: [...OURS, ...NEST, 'limit'], quickServers: [], rounds: 3 }),

@@ -37,6 +37,7 @@ const peers = new URL('../../peers/', import.meta.url);
 const STARTERS: Record<string, () => Promise<StartServer>> = {
   'ours-express': async () => (await import('./servers/ours.js')).startOnExpress,
   'ours-fastify': async () => (await import('./servers/ours.js')).startOnFastify,
+  'ours-hub': async () => (await import('./servers/ours.js')).startHubOnFastify,
   'ours-stream': async () => (await import('./servers/ours-stream.js')).startOnFastify,
   'nest-express': async () => (await import('./servers/nest.js')).startOnExpress,
   'nest-fastify': async () => (await import('./servers/nest.js')).startOnFastify,

@@ -4,7 +4,7 @@ import { Controller, Module, Param } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { defineChannel, EventBus, SseChannel, SseChannelsModule, SseEvent } from '@sse-channels/nest';
+import { defineChannel, EventBus, SseChannel, SseChannelsModule, SseEvent, SseHub } from '@sse-channels/nest';
 import { IsInt, IsString } from 'class-validator';
 import type { SseServer, StartOptions, Tick } from '../sse-server.js';
 
@@ -23,7 +23,14 @@ class TicksController {
   events(@Param('channel') channel: string) {
     return ticksChannel.topic({ channel });
   }
+
+  @SseHub('hub', { channels: [ticksChannel] })
+  hub() {}
 }
+
+/** Of a hub's stream one topic has the events; the others are there. */
+const QUIET_TOPICS = 24;
+const hubPath = `/hub?topic=ticks/{channel}${Array.from({ length: QUIET_TOPICS }, (_, n) => `&topic=ticks/quiet${n}`).join('')}`;
 
 export function startOnExpress(options: StartOptions): Promise<SseServer> {
   return start(new ExpressAdapter(), options);
@@ -33,7 +40,16 @@ export function startOnFastify(options: StartOptions): Promise<SseServer> {
   return start(new FastifyAdapter(), options);
 }
 
-async function start(adapter: ExpressAdapter | FastifyAdapter, { heartbeatMs }: StartOptions): Promise<SseServer> {
+/** Each stream carries 25 topics. */
+export function startHubOnFastify(options: StartOptions): Promise<SseServer> {
+  return start(new FastifyAdapter(), options, hubPath);
+}
+
+async function start(
+  adapter: ExpressAdapter | FastifyAdapter,
+  { heartbeatMs }: StartOptions,
+  path = '/events/{channel}',
+): Promise<SseServer> {
   @Module({
     imports: [SseChannelsModule.forRoot(heartbeatMs === null ? {} : { heartbeatMs })],
     controllers: [TicksController],
@@ -47,7 +63,7 @@ async function start(adapter: ExpressAdapter | FastifyAdapter, { heartbeatMs }: 
   const topicOf = (channel: string) => ticksChannel.topic({ channel });
   return {
     port: Number(new URL(await app.getUrl()).port),
-    path: '/events/{channel}',
+    path,
     publish: (channel, event) => bus.publish(topicOf(channel), Ticked, event),
     async remember(channel, events) {
       // The last that the client had before it missed the others; the load generator is told to begin after it.

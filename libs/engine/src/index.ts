@@ -21,7 +21,7 @@ export * from './connection/sink.js';
 export * from './connection/source.js';
 export * from './directory/connection-directory.js';
 export * from './hub/cursor-seal.js';
-export type { FrameForm } from './hub/feed.js';
+export type { FrameForm } from './hub/frame-ring.js';
 export * from './hub/hub.js';
 export * from './hub/subscription.js';
 export * from './hub/topic-source.js';

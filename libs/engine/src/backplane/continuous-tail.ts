@@ -32,6 +32,10 @@ export class ContinuousTail {
   #head: Offset = '';
   #tail: Tail | undefined;
   #announced: Offset | undefined;
+  /** The later of the head and the tail's position, and of which ones it is. */
+  #later: Offset = '';
+  #placed: Offset = '';
+  #placedHead: Offset = '';
   /** The tail suspects a loss that no read has looked for yet. */
   #suspected = false;
   #filling = false;
@@ -71,7 +75,15 @@ export class ContinuousTail {
 
   /** Every record up to this offset of the log space has been handed over. */
   get position(): Offset {
-    return this.#filling || this.#tail === undefined ? this.#head : laterOffset(this.#head, this.#tail.position);
+    if (this.#filling || this.#tail === undefined) return this.#head;
+    const { position } = this.#tail;
+    // Asked by every connection that is given an event: nearly always nothing has moved since the last.
+    if (position !== this.#placed || this.#head !== this.#placedHead) {
+      this.#later = laterOffset(this.#head, position);
+      this.#placed = position;
+      this.#placedHead = this.#head;
+    }
+    return this.#later;
   }
 
   /** Sees to it that every record up to this offset is handed over: where the tail does not vouch for it, the log is read. */

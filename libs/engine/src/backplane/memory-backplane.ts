@@ -60,6 +60,10 @@ export class MemoryBackplane implements Backplane {
   #before: Offset = FIRST_OFFSET;
   #clockMs = 0;
   #sequence = 0;
+  /** Where the clock was printed last, and how. */
+  #place: Offset = FIRST_OFFSET;
+  #placeMs = 0;
+  #placeSequence = 0;
   #sweep: NodeJS.Timeout | undefined;
   #sweepIterator: IterableIterator<[string, MemoryLog]> | undefined;
   #epoch = randomBytes(6).toString('base64url');
@@ -222,7 +226,13 @@ export class MemoryBackplane implements Backplane {
     // A place that the journal does not know could be given again by the next process, to a record that nobody has.
     if (this.#journal !== undefined) return this.#journal.last;
     this.#tick();
-    return formatOffset(this.#clockMs, this.#sequence);
+    // The same text for all who ask: compared, it is the same in one step.
+    if (this.#placeMs !== this.#clockMs || this.#placeSequence !== this.#sequence) {
+      this.#place = formatOffset(this.#clockMs, this.#sequence);
+      this.#placeMs = this.#clockMs;
+      this.#placeSequence = this.#sequence;
+    }
+    return this.#place;
   }
 
   #startSweep(): void {

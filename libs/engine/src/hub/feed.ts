@@ -16,17 +16,11 @@ import type { Backplane, EventRecord, Page, ReadStart } from '../backplane/backp
 import { ContinuousTail } from '../backplane/continuous-tail.js';
 import type { Waker } from '../connection/source.js';
 import type { CursorSeal } from './cursor-seal.js';
-import { FrameRing, type FramedRecord } from './frame-ring.js';
+import { FrameRing, type FramedRecord, type FrameForm } from './frame-ring.js';
 import { NewestRecords } from './newest-records.js';
 
 /** Records read from the log at a time. */
 const PAGE_LIMIT = 128;
-
-/**
- * How an event names its topic: `plain`, not at all, in a stream of one; `topic`, in a line of its own, which EventSource ignores;
- * `envelope`, in its data, `{"topic":…,"data":…}`.
- */
-export type FrameForm = 'plain' | 'topic' | 'envelope';
 
 /** What a feed tells its hub. */
 export interface FeedListener {
@@ -56,8 +50,6 @@ export class Feed {
   readonly #tail: ContinuousTail;
   /** Frames of records that a backplane in this process gives to everyone who reads, while the ring or a reader has them. */
   readonly #framed = new WeakMap<EventRecord, WeakRef<FramedRecord>>();
-  /** Records as streams of several topics are given them, made when the first asks. */
-  readonly #formed = new Map<FrameForm, WeakMap<FramedRecord, Buffer>>();
   /** Reads under way, by what they ask for: in a storm of reconnects many ask for the same. */
   readonly #reads = new Map<string, Promise<Page>>();
   #ring: FrameRing | undefined;
@@ -92,7 +84,7 @@ export class Feed {
       },
     });
     this.ready = this.#tail.open().then(() => {
-      this.#ring ??= new FrameRing(this.#tail.position);
+      this.#ring ??= this.#newRing();
     });
   }
 
@@ -198,11 +190,7 @@ export class Feed {
   frameAs(form: FrameForm, framed: FramedRecord): Buffer {
     const { record } = framed;
     if (form === 'plain' || record === null) return framed.frame;
-    let formed = this.#formed.get(form);
-    if (formed === undefined) this.#formed.set(form, (formed = new WeakMap()));
-    let frame = formed.get(framed);
-    if (frame === undefined) formed.set(framed, (frame = this.#encode(record, form)));
-    return frame;
+    return ((framed.formed ??= {})[form] ??= this.#encode(record, form));
   }
 
   /** @param skipped how many records a reader that was too slow is not given */
@@ -236,8 +224,12 @@ export class Feed {
     }
   }
 
+  #newRing(): FrameRing {
+    return new FrameRing(this.#tail.position, (form, framed) => this.frameAs(form, framed));
+  }
+
   #push(framed: FramedRecord): void {
-    this.#ring ??= new FrameRing(this.#tail.position);
+    this.#ring ??= this.#newRing();
     this.#ring.push(framed);
     const index = this.#ring.end - 1;
     if (index === this.#ring.rewoundAt) this.newest?.clear();

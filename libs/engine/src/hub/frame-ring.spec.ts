@@ -92,7 +92,7 @@ describe('FrameRing', () => {
     const ring = new FrameRing(offsetOf(0));
     const large = framed(1, 300_000);
     ring.push(large);
-    expect(ring.batch(0, 65_536)).toEqual({ end: 1, offset: large.offset, bytes: large.frame });
+    expect(ring.batch(0, 65_536)).toMatchObject({ end: 1, offset: large.offset });
     expect(ring.batch(0, 65_536).bytes).toBe(large.frame);
     jest.runAllTimers();
   });

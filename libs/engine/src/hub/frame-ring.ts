@@ -2,11 +2,47 @@
 import { compareOffsets, type Offset } from '@sse-channels/protocol';
 import type { EventRecord } from '../backplane/backplane.js';
 
+/**
+ * How an event names its topic: `plain`, not at all, in a stream of one; `topic`, in a line of its own, which EventSource ignores;
+ * `envelope`, in its data, `{"topic":…,"data":…}`.
+ */
+export type FrameForm = 'plain' | 'topic' | 'envelope';
+
 /** A record as it goes out, or a gap, which has no record. */
 export interface FramedRecord {
   readonly offset: Offset;
   readonly frame: Buffer;
   readonly record: EventRecord | null;
+  /** The frame in other forms, as far as somebody has asked for them. */
+  formed?: Partial<Record<FrameForm, Buffer>>;
+}
+
+/** Batches of one form. */
+class Batches {
+  /** By the index they begin at; they end where the ring ends, or at the bound. Kept while something else keeps them. */
+  readonly #batches = new Map<number, WeakRef<Batch>>();
+  /** The batch that was asked for last: in a fan-out nearly all ask for the same. */
+  #lastFrom: number | undefined;
+  #last: Batch | undefined;
+
+  get(from: number, make: () => Batch): Batch {
+    if (from === this.#lastFrom && this.#last !== undefined) return this.#last;
+    let batch = this.#batches.get(from)?.deref();
+    if (batch === undefined) {
+      batch = make();
+      this.#batches.set(from, new WeakRef(batch));
+    }
+    // Not held when the turn is over: nobody may ever stand there again.
+    if (this.#last === undefined) setImmediate(() => (this.#last = undefined));
+    this.#lastFrom = from;
+    this.#last = batch;
+    return batch;
+  }
+
+  forget(): void {
+    this.#last = undefined;
+    if (this.#batches.size > 0) this.#batches.clear();
+  }
 }
 
 /** Records of a ring as one piece of bytes, made once for all who stand where it begins. */
@@ -16,6 +52,8 @@ export interface Batch {
   /** The offset of its last record. */
   readonly offset: Offset;
   readonly bytes: Buffer;
+  /** By how much they move on in the ring's own count of bytes, which is that of plain frames. */
+  readonly ringBytes: number;
 }
 
 /** Where a reader stands in a ring that was given everything up to an offset. */
@@ -44,15 +82,16 @@ export class FrameRing {
   #base = 0;
   #start = 0;
   #bytes = 0;
-  /** Batches by the index they begin at; they end where the ring ends, or at the bound. Kept while something else keeps them. */
-  readonly #batches = new Map<number, WeakRef<Batch>>();
-  /** The batch that was asked for last: in a fan-out nearly all ask for the same. */
-  #lastFrom: number | undefined;
-  #last: Batch | undefined;
+  readonly #plain = new Batches();
+  readonly #formed = new Map<FrameForm, Batches>();
   /** The place that was looked for last. */
   #found: RingPlace | undefined;
 
-  constructor(floor: Offset) {
+  /** @param frameAs makes a frame of another form */
+  constructor(
+    floor: Offset,
+    private readonly frameAs: (form: FrameForm, framed: FramedRecord) => Buffer = (_, { frame }) => frame,
+  ) {
     this.floor = floor;
   }
 
@@ -131,32 +170,28 @@ export class FrameRing {
   }
 
   /** The records from an index on as one piece of around `maxBytes`. */
-  batch(from: number, maxBytes: number): Batch {
-    if (from === this.#lastFrom && this.#last !== undefined) return this.#last;
-    let batch = this.#batches.get(from)?.deref();
-    if (batch === undefined) {
-      batch = this.#join(from, maxBytes);
-      this.#batches.set(from, new WeakRef(batch));
-    }
-    // Not held when the turn is over: nobody may ever stand there again.
-    if (this.#last === undefined) setImmediate(() => (this.#last = undefined));
-    this.#lastFrom = from;
-    this.#last = batch;
-    return batch;
+  batch(from: number, maxBytes: number, form: FrameForm = 'plain'): Batch {
+    let batches = form === 'plain' ? this.#plain : this.#formed.get(form);
+    if (batches === undefined) this.#formed.set(form, (batches = new Batches()));
+    return batches.get(from, () => this.#join(from, maxBytes, form));
   }
 
-  #join(from: number, maxBytes: number): Batch {
+  #join(from: number, maxBytes: number, form: FrameForm): Batch {
     const frames: Buffer[] = [];
     let bytes = 0;
+    let ringBytes = 0;
     let end = from;
     while (end < this.end && (end === from || bytes < maxBytes)) {
-      const { frame } = this.at(end);
+      const framed = this.at(end);
+      const frame = form === 'plain' ? framed.frame : this.frameAs(form, framed);
       frames.push(frame);
       bytes += frame.length;
+      ringBytes += framed.frame.length;
       end += 1;
     }
     return {
       end,
+      ringBytes,
       offset: this.at(end - 1).offset,
       bytes: frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes),
     };
@@ -165,8 +200,8 @@ export class FrameRing {
   /** What is known of the records so far is no longer so when there are others. */
   #forget(): void {
     this.#found = undefined;
-    this.#last = undefined;
-    if (this.#batches.size > 0) this.#batches.clear();
+    this.#plain.forget();
+    for (const batches of this.#formed.values()) batches.forget();
   }
 
   /** The log went back: what is in the ring would stand in no order with what comes. */

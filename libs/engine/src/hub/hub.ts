@@ -17,7 +17,8 @@ import type { Source, Waker } from '../connection/source.js';
 import type { EventCodec } from '../codec/event-codec.js';
 import type { Observer } from '../observer/observer.js';
 import type { CursorSeal } from './cursor-seal.js';
-import { Feed, type FeedListener, type FrameForm } from './feed.js';
+import { Feed, type FeedListener } from './feed.js';
+import type { FrameForm } from './frame-ring.js';
 import { Subscription, type StartPosition, type SubscriptionView } from './subscription.js';
 import { TopicSource, type Opening } from './topic-source.js';
 

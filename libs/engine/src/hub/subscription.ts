@@ -11,8 +11,8 @@ import {
 } from '@sse-channels/protocol';
 import type { EventRecord, Page, ReadStart } from '../backplane/backplane.js';
 import type { Source, SourceOutcome, Waker } from '../connection/source.js';
-import type { Feed, FrameForm } from './feed.js';
-import { gatherFrames, type FramedRecord } from './frame-ring.js';
+import type { Feed } from './feed.js';
+import { gatherFrames, type FramedRecord, type FrameForm } from './frame-ring.js';
 import type { NewestRecord } from './newest-records.js';
 
 /** Where a subscription begins when the client brings no cursor. */
@@ -150,15 +150,29 @@ export class Subscription implements Source {
     // After a failure nobody knows what follows.
     if (this.outcome !== null) return null;
     const { ring } = this.feed;
-    const apart = !this.#inRing || this.#index < ring.start || this.#gap !== undefined || this.#newest !== undefined;
-    if (apart || this.#view !== null) return gatherFrames(maxBytes, () => this.#take());
+    if (!this.#takesBatches) return gatherFrames(maxBytes, () => this.#take());
     if (this.#joining) this.#passGiven();
     if (this.#index === ring.end) return null;
-    const { end, offset, bytes } = ring.batch(this.#index, maxBytes);
+    const { end, offset, bytes, ringBytes } = ring.batch(this.#index, maxBytes, this.#view?.form);
     this.#index = end;
-    this.#bytes += bytes.length;
+    this.#bytes += ringBytes;
     this.offset = offset;
     return bytes;
+  }
+
+  /** The offset of the last record that `next` could give as it lies in the ring, for all alike; null where there is none such. */
+  get lastInRing(): Offset | null {
+    const { ring } = this.feed;
+    if (this.outcome !== null || !this.#takesBatches || this.#index === ring.end) return null;
+    return ring.at(ring.end - 1).offset;
+  }
+
+  /** Whether it is given the ring's records as they are, together with all who stand where it does. */
+  get #takesBatches(): boolean {
+    if (!this.#inRing || this.#index < this.feed.ring.start || this.#gap !== undefined || this.#newest !== undefined)
+      return false;
+    const view = this.#view;
+    return view === null || (view.filter === null && view.seal === null);
   }
 
   /**

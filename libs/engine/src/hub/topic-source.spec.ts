@@ -19,7 +19,7 @@ import { ChannelRegistry } from '../channel/channel-registry.js';
 import { EventCodec, uncheckedClassValidator } from '../codec/event-codec.js';
 import type { Connection } from '../connection/connection.js';
 import { FOR_EVER, type Grant } from '../connection/grant.js';
-import type { FrameForm } from './feed.js';
+import type { FrameForm } from './frame-ring.js';
 import { Hub, type TopicRequest } from './hub.js';
 import type { TopicSource } from './topic-source.js';
 

@@ -16,13 +16,23 @@ import { gatherFrames, type FramedRecord } from './frame-ring.js';
 import { besideCursor, type Subscription } from './subscription.js';
 
 /** One topic of the stream. */
-interface Lane {
-  readonly subscription: Subscription;
-  grant: Grant;
+class Lane implements Waker {
   /** When the grant is looked at next, by the clock that is never set; Infinity while it is being asked, or never is. */
   reviewAt: number;
   /** It replays what lies before the stream's cursor, which does not cover it yet. */
-  behind: boolean;
+  behind = false;
+
+  constructor(
+    readonly subscription: Subscription,
+    public grant: Grant,
+    private readonly onNews: (lane: Lane) => void,
+  ) {
+    this.reviewAt = firstReview(grant);
+  }
+
+  wake(): void {
+    this.onNews(this);
+  }
 }
 
 /** Makes the frame that tells of a topic that was added, with the stream's cursor: it may be the first that the stream has. */
@@ -30,13 +40,21 @@ export type Opening = (topic: OpenTopic, cursor: Cursor) => Buffer;
 
 const NONE: ReadonlySet<Subscription> = new Set();
 
-export class TopicSource implements Source, Waker {
+export class TopicSource implements Source {
   readonly #lanes = new Map<string, Lane>();
+  /** Those that may have something to give: of many topics few have news at a time. */
+  readonly #ready = new Set<Lane>();
+  readonly #onNews = (lane: Lane): void => {
+    this.#ready.add(lane);
+    this.#waker?.wake();
+  };
   /** Frames of the library's own that are due before any record. */
   readonly #said: Buffer[] = [];
   #waker: Waker | undefined;
   /** The stream's cursor: of every topic that is not behind, all up to here has been given. */
   #told: Offset = FIRST_OFFSET;
+  /** Up to this offset of the log space the records of all topics that are not behind are known. */
+  #vouched: Offset = FIRST_OFFSET;
   /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
   #held = false;
   #reviewed = false;
@@ -50,7 +68,7 @@ export class TopicSource implements Source, Waker {
    */
   constructor(subscriptions: readonly Subscription[], apart: ReadonlySet<Subscription> = NONE) {
     for (const subscription of subscriptions) {
-      this.#lanes.set(subscription.feed.topic.name, laneOf(subscription, FOR_EVER));
+      this.#place(subscription, FOR_EVER);
     }
     const together = subscriptions.filter((subscription) => !apart.has(subscription)).map(({ offset }) => offset);
     if (together.length > 0)
@@ -73,7 +91,8 @@ export class TopicSource implements Source, Waker {
     const lanes = [...this.#lanes.values()].filter(({ behind }) => !behind);
     if (lanes.length > 0 && lanes.every(({ subscription }) => subscription.atHead)) {
       for (const { subscription } of lanes) subscription.settle();
-      this.#told = laterOffset(this.#told, this.#vouched());
+      this.#look();
+      this.#told = laterOffset(this.#told, this.#vouched);
     }
     return first.cursorAt(this.#told);
   }
@@ -95,11 +114,7 @@ export class TopicSource implements Source, Waker {
 
   start(waker: Waker): void {
     this.#waker = waker;
-    for (const { subscription } of this.#lanes.values()) subscription.start(this);
-  }
-
-  wake(): void {
-    this.#waker?.wake();
+    for (const lane of this.#lanes.values()) lane.subscription.start(lane);
   }
 
   /** Whether the topic of that name is part of the stream. */
@@ -123,15 +138,14 @@ export class TopicSource implements Source, Waker {
       subscription.close();
       return false;
     }
-    const lane = laneOf(subscription, grant);
+    const lane = this.#place(subscription, grant);
     if (this.#told === FIRST_OFFSET) this.#told = subscription.offset;
     lane.behind = compareOffsets(subscription.offset, this.#told) < 0;
     if (lane.behind) this.#behind += 1;
-    this.#lanes.set(name, lane);
     this.#reviewed ||= grant !== FOR_EVER;
     this.say(opening(openTopicOf(lane), subscription.cursorAt(this.#told)));
-    if (this.#waker !== undefined) subscription.start(this);
-    this.wake();
+    if (this.#waker !== undefined) subscription.start(lane);
+    this.#waker?.wake();
     return true;
   }
 
@@ -152,6 +166,7 @@ export class TopicSource implements Source, Waker {
     const lane = this.#lanes.get(topic);
     if (lane === undefined) return false;
     this.#lanes.delete(topic);
+    this.#ready.delete(lane);
     if (lane.behind) this.#behind -= 1;
     lane.subscription.close();
     if (closing !== null) this.say(controlFrame('$closing', { ...closing, topic }));
@@ -161,7 +176,7 @@ export class TopicSource implements Source, Waker {
   /** Sends a frame of the library's own before any record that is due. */
   say(frame: Buffer): void {
     this.#said.push(frame);
-    this.wake();
+    this.#waker?.wake();
   }
 
   /** Called by the hub's one timer: takes topics out whose grant has run out or was withdrawn. */
@@ -178,8 +193,11 @@ export class TopicSource implements Source, Waker {
     // After a failure nobody knows what comes first.
     if (this.outcome !== null) return this.#said.shift() ?? null;
     this.#held = false;
+    this.#look();
+    const batch = this.#batch(maxBytes);
+    if (batch !== null) return batch;
     return gatherFrames(maxBytes, () => {
-      if (this.#behind > 0) this.#catchUp();
+      if (this.#behind > 0 && this.#catchUp()) this.#look();
       const said = this.#said.shift();
       if (said !== undefined) return said;
       const next = this.#earliestNext();
@@ -189,7 +207,7 @@ export class TopicSource implements Source, Waker {
         subscription.advance(framed);
         return besideCursor(subscription.frameOf(framed));
       }
-      if (compareOffsets(framed.offset, this.#vouched()) > 0) {
+      if (compareOffsets(framed.offset, this.#vouched) > 0) {
         this.#held = true;
         for (const { subscription: other } of this.#lanes.values()) other.feed.reach(framed.offset);
         return null;
@@ -200,17 +218,40 @@ export class TopicSource implements Source, Waker {
     });
   }
 
+  /** Where one topic alone has news, what all who follow it are given: the path of nearly every event. */
+  #batch(maxBytes: number): Buffer | null {
+    if (this.#ready.size !== 1 || this.#said.length > 0 || this.#behind > 0) return null;
+    for (const { subscription } of this.#ready) {
+      const last = subscription.lastInRing;
+      if (last === null || compareOffsets(last, this.#vouched) > 0) return null;
+      const bytes = subscription.next(maxBytes);
+      this.#told = subscription.offset;
+      return bytes;
+    }
+    return null;
+  }
+
   hold(): void {
     for (const { subscription } of this.#lanes.values()) subscription.hold();
   }
 
   resume(): void {
-    for (const { subscription } of this.#lanes.values()) subscription.resume();
+    for (const lane of this.#lanes.values()) {
+      lane.subscription.resume();
+      this.#ready.add(lane);
+    }
   }
 
   close(): void {
     this.#closed = true;
     for (const { subscription } of this.#lanes.values()) subscription.close();
+  }
+
+  #place(subscription: Subscription, grant: Grant): Lane {
+    const lane = new Lane(subscription, grant, this.#onNews);
+    this.#lanes.set(subscription.feed.topic.name, lane);
+    this.#ready.add(lane);
+    return lane;
   }
 
   get #first(): Subscription | undefined {
@@ -223,9 +264,13 @@ export class TopicSource implements Source, Waker {
     return false;
   }
 
-  /** A topic that was behind, and has been given all up to the stream's cursor, is covered by it from now on. */
-  #catchUp(): void {
-    for (const [topic, lane] of this.#lanes) {
+  /**
+   * A topic that was behind, and has been given all up to the stream's cursor, is covered by it from now on.
+   * @returns whether there was one
+   */
+  #catchUp(): boolean {
+    let covered = false;
+    for (const lane of this.#lanes.values()) {
       if (!lane.behind) continue;
       const { subscription } = lane;
       const next = subscription.peek();
@@ -237,10 +282,12 @@ export class TopicSource implements Source, Waker {
         }
       } else if (compareOffsets(next.offset, this.#told) <= 0) continue;
       lane.behind = false;
+      covered = true;
       this.#behind -= 1;
-      const data: LiveData = { topic };
+      const data: LiveData = { topic: subscription.feed.topic.name };
       this.#said.push(controlFrame('$live', data));
     }
+    return covered;
   }
 
   /**
@@ -250,10 +297,12 @@ export class TopicSource implements Source, Waker {
   #earliestNext(): [Lane, FramedRecord] | null {
     let first: [Lane, FramedRecord] | undefined;
     let waits = false;
-    for (const lane of this.#lanes.values()) {
+    for (const lane of this.#ready) {
       const { subscription, behind } = lane;
       const framed = subscription.peek();
       if (framed === null) {
+        // It is woken when the log has answered, or when it has news.
+        if (!subscription.pending) this.#ready.delete(lane);
         waits ||= subscription.pending && !behind;
       } else if (behind) {
         return [lane, framed];
@@ -264,15 +313,20 @@ export class TopicSource implements Source, Waker {
     return waits ? null : (first ?? null);
   }
 
-  /** Up to this offset of the log space every topic's records are known. */
-  #vouched(): Offset {
+  /**
+   * Sees up to where the records of all topics are known, and which have any: in a turn in which several have news, some are not
+   * woken yet.
+   */
+  #look(): void {
     let vouched: Offset | undefined;
-    for (const { subscription, behind } of this.#lanes.values()) {
-      if (behind) continue;
+    for (const lane of this.#lanes.values()) {
+      const { subscription } = lane;
+      if (!subscription.atHead) this.#ready.add(lane);
+      if (lane.behind) continue;
       const { position } = subscription.feed;
       if (vouched === undefined || compareOffsets(position, vouched) < 0) vouched = position;
     }
-    return vouched ?? this.#told;
+    this.#vouched = vouched ?? this.#told;
   }
 
   async #review(topic: string, lane: Lane, review: Review): Promise<void> {
@@ -302,10 +356,6 @@ export function controlFrame(event: string, data: object): Buffer {
 function openTopicOf({ subscription, behind }: Lane): OpenTopic {
   const [topic] = subscription.topics;
   return behind ? { ...topic, behind } : topic;
-}
-
-function laneOf(subscription: Subscription, grant: Grant): Lane {
-  return { subscription, grant, reviewAt: firstReview(grant), behind: false };
 }
 
 /** Those that came together are not asked about together. */
