@@ -61,9 +61,9 @@ export class MemoryBackplane implements Backplane {
   #clockMs = 0;
   #sequence = 0;
   /** Where the clock was printed last, and how. */
-  #place: Offset = FIRST_OFFSET;
-  #placeMs = 0;
-  #placeSequence = 0;
+  #printed: Offset = FIRST_OFFSET;
+  #printedMs = 0;
+  #printedSequence = 0;
   #sweep: NodeJS.Timeout | undefined;
   #sweepIterator: IterableIterator<[string, MemoryLog]> | undefined;
   #epoch = randomBytes(6).toString('base64url');
@@ -227,12 +227,12 @@ export class MemoryBackplane implements Backplane {
     if (this.#journal !== undefined) return this.#journal.last;
     this.#tick();
     // The same text for all who ask: compared, it is the same in one step.
-    if (this.#placeMs !== this.#clockMs || this.#placeSequence !== this.#sequence) {
-      this.#place = formatOffset(this.#clockMs, this.#sequence);
-      this.#placeMs = this.#clockMs;
-      this.#placeSequence = this.#sequence;
+    if (this.#printedMs !== this.#clockMs || this.#printedSequence !== this.#sequence) {
+      this.#printed = formatOffset(this.#clockMs, this.#sequence);
+      this.#printedMs = this.#clockMs;
+      this.#printedSequence = this.#sequence;
     }
-    return this.#place;
+    return this.#printed;
   }
 
   #startSweep(): void {
