@@ -1,7 +1,9 @@
 /** The sample: a small trading floor. */
 import { Module } from '@nestjs/common';
 import { SseChannelsModule } from '@sse-channels/nest';
+import { backplaneAt } from './backplane.js';
 import { HealthController } from './health/health.controller.js';
+import { NodeModule } from './node/node.module.js';
 import { NotificationsModule } from './notifications/notifications.module.js';
 import { PageController } from './page/page.controller.js';
 import { PricesModule } from './prices/prices.module.js';
@@ -9,7 +11,10 @@ import { ReportsModule } from './reports/reports.module.js';
 
 @Module({
   imports: [
-    SseChannelsModule.forRoot({ heartbeatMs: 15_000, retryMs: 2_000 }),
+    SseChannelsModule.forRootAsync({
+      useFactory: () => ({ heartbeatMs: 15_000, retryMs: 2_000, backplane: backplaneAt(process.env['BACKPLANE']) }),
+    }),
+    NodeModule,
     PricesModule,
     NotificationsModule,
     ReportsModule,

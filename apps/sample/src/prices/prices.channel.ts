@@ -11,13 +11,15 @@ export class PriceTicked {
   /** Shares traded. */
   @IsInt() @Min(1) volume!: number;
   @IsISO8601() at!: string;
-  /** Counts up by one for each tick of a symbol, so that anyone can see that none is missing. */
+  /** Where it was traded. */
+  @IsString() node!: string;
+  /** Counts up by one for each tick of a symbol on a node, so that anyone can see that none is missing. */
   @IsInt() @Min(1) sequence!: number;
 }
 
 export const pricesChannel = defineChannel('prices/:symbol', {
   events: [PriceTicked],
-  replay: { maxEvents: 1_000, maxAgeMs: 900_000 },
+  replay: { maxEvents: 4_000, maxAgeMs: 900_000 },
   // Prices are public: their size gives nothing away.
   compression: true,
 });

@@ -1,27 +1,27 @@
-/** Reports: start one, watch its progress, read it. */
-import { Controller, Get, Param, Post } from '@nestjs/common';
-import { LastEventId, replayFrom, SseStream } from '@sse-channels/nest';
-import { reportFinished, reportProgressed } from './report.events.js';
+/** Reports: start one, watch its progress, read it, each by whichever node answers. */
+import { Controller, Get, Param, ParseUUIDPipe, Post } from '@nestjs/common';
+import { LastEventId, SseStream } from '@sse-channels/nest';
 import { ReportDesk } from './report-desk.js';
+import { reportFinished, reportProgressed } from './reports.channel.js';
 
 @Controller('reports')
 export class ReportsController {
   constructor(private readonly desk: ReportDesk) {}
 
   @Post()
-  start() {
-    const { id } = this.desk.start();
+  async start() {
+    const id = await this.desk.start();
     return { id, progress: `/reports/${id}/progress` };
   }
 
   @SseStream(':id/progress', { events: [reportProgressed, reportFinished] })
-  progress(@Param('id') id: string, @LastEventId() lastEventId: string | null) {
-    return this.desk.get(id).progress.pipe(replayFrom(lastEventId));
+  async progress(@Param('id', ParseUUIDPipe) id: string, @LastEventId() lastEventId: string | null) {
+    await this.desk.read(id);
+    return this.desk.progress(id, lastEventId);
   }
 
   @Get(':id')
-  read(@Param('id') id: string) {
-    const { finished, rows, startedAt } = this.desk.get(id);
-    return { id, finished, rows, startedAt: new Date(startedAt).toISOString() };
+  read(@Param('id', ParseUUIDPipe) id: string) {
+    return this.desk.read(id);
   }
 }
