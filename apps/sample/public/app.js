@@ -64,5 +64,6 @@ function toggleConnection() {
 function showStatus() {
   status.showState(prices.stream.state);
   status.showCursor(prices.stream.cursor);
+  status.showNode(prices.stream.node);
   status.showCounts(prices.counts);
 }

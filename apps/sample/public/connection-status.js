@@ -1,7 +1,7 @@
 /** The head of the page: the connection's state, the last cursor, and the counts that would betray a lost event. */
 import { byId, setText } from './element.js';
 
-/** @typedef {{ received: number, replayed: number, missed: number, doubled: number }} Counts */
+/** @typedef {{ reconnects: number, received: number, replayed: number, missed: number, doubled: number }} Counts */
 
 const number = new Intl.NumberFormat('en-US', { useGrouping: false });
 
@@ -11,8 +11,10 @@ export class ConnectionStatus {
   #button = byId('cut-button', HTMLButtonElement);
   #cursor = byId('last-cursor', HTMLElement);
   #cursorBox = byId('last-cursor-box', HTMLElement);
+  #node = byId('serving-node', HTMLElement);
   /** @type {Record<keyof Counts, HTMLElement>} */
   #counts = {
+    reconnects: byId('reconnect-count', HTMLElement),
     received: byId('received-count', HTMLElement),
     replayed: byId('replayed-count', HTMLElement),
     missed: byId('missed-count', HTMLElement),
@@ -37,6 +39,11 @@ export class ConnectionStatus {
   showCursor(cursor) {
     setText(this.#cursor, cursor || '–');
     this.#cursorBox.title = cursor;
+  }
+
+  /** @param {string} node */
+  showNode(node) {
+    setText(this.#node, node || '–');
   }
 
   /** @param {Readonly<Counts>} counts */

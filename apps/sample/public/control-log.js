@@ -61,7 +61,8 @@ function words(name, data) {
       const places = topics.map(({ topic, resumed, gap }) =>
         gap !== null ? `${topic} with a gap: ${gap}` : resumed ? `${topic} resumed` : `${topic} from now on`,
       );
-      return `${places.join(', ') || 'a stream of this connection alone'} · connection ${data.connection}`;
+      const by = data.node === '' ? '' : ` · served by ${data.node}`;
+      return `${places.join(', ') || 'a stream of this connection alone'} · connection ${data.connection}${by}`;
     }
     case '$gap':
       return `${data.topic}: ${gapWords(data.reason)} (${data.reason})`;

@@ -1,4 +1,5 @@
-/** One event stream over the browser's own EventSource, which can be cut and restored where it stood. */
+/** One event stream, which comes back by itself when its connection breaks, and can be cut and restored where it stood. */
+import { isEventStream, readEvents } from './event-reader.js';
 import { observeLiveEvent, toServerMs } from './server-clock.js';
 
 /** @typedef {'connecting' | 'open' | 'cut' | 'closed'} StreamState */
@@ -15,6 +16,7 @@ import { observeLiveEvent, toServerMs } from './server-clock.js';
  * @property {number} sinceMs when the connection was lost
  * @property {number} untilMs when it was open again; an event older than this is a replayed one
  * @property {number} count events, so far or since the last word of it
+ * @property {boolean} isMoved whether another node served what came before
  * @property {GapReason | null} gap why the log could not give them all
  */
 /**
@@ -26,8 +28,8 @@ import { observeLiveEvent, toServerMs } from './server-clock.js';
  * @property {(replay: Replay) => void} [onReplayed] when the replay is over, and again should more of it come late
  */
 
-const CONTROL_EVENTS = ['$open', '$gap', '$closing', '$error'];
-
+/** How long is waited before the next try, until a stream says it; in milliseconds. */
+const RETRY_MS = 2_000;
 /** A replay is over at the first live event. This much quiet is enough to tell of it; an old event may still come late. */
 const REPLAY_QUIET_MS = 600;
 
@@ -35,11 +37,16 @@ export class EventStream {
   #url;
   #eventNames;
   #listener;
-  /** @type {EventSource | null} */
-  #source = null;
+  /** Aborts what is read, and the wait for the next try; null while neither is wished. @type {AbortController | null} */
+  #stop = null;
+  #retryMs = RETRY_MS;
   /** @type {StreamState} */
   #state = 'cut';
   #cursor;
+  #node = '';
+  #nodeBefore = '';
+  #reconnects = 0;
+  #isBroken = false;
   /** When the connection was lost; null while it is open. @type {number | null} */
   #lostAtMs;
   /** @type {Replay | null} */
@@ -56,7 +63,7 @@ export class EventStream {
    */
   constructor(url, eventNames, listener, place) {
     this.#url = url;
-    this.#eventNames = eventNames;
+    this.#eventNames = new Set(eventNames);
     this.#listener = listener;
     this.#cursor = place?.cursor ?? '';
     this.#lostAtMs = place?.cursor ? place.atMs : null;
@@ -76,27 +83,27 @@ export class EventStream {
     return this.#lostAtMs;
   }
 
+  /** The node that serves it, or served it last; empty before the first. */
+  get node() {
+    return this.#node;
+  }
+
+  /** Its state in words, with the node that serves it. */
+  get words() {
+    return this.#state === 'open' && this.#node !== '' ? `open via ${this.#node}` : this.#state;
+  }
+
+  /** How often the connection broke, without anyone's wish, and was open again. */
+  get reconnects() {
+    return this.#reconnects;
+  }
+
   /** Opens the stream, at its cursor if it has one. Does nothing to a stream that is open or connecting. */
   restore() {
-    if (this.#source !== null) return;
-    const url = new URL(this.#url, location.href);
-    // A new EventSource knows nothing of the old one's Last-Event-ID header. One that reconnects by itself sends both, and
-    // the header, which is the newer, wins.
-    if (this.#cursor !== '') url.searchParams.set('lastEventId', this.#cursor);
-    const source = new EventSource(url);
-    this.#source = source;
-    for (const name of CONTROL_EVENTS) {
-      source.addEventListener(name, (event) => this.#onControl(name, /** @type {MessageEvent<string>} */ (event)));
-    }
-    for (const name of this.#eventNames) {
-      source.addEventListener(name, (event) => this.#onEvent(name, /** @type {MessageEvent<string>} */ (event)));
-    }
-    source.addEventListener('error', () => {
-      // Not every error is the last: EventSource reconnects by itself unless the answer was no event stream.
-      if (source.readyState === EventSource.CLOSED) this.#end('closed');
-      else this.#lose('connecting');
-    });
+    if (this.#stop !== null) return;
+    this.#stop = new AbortController();
     this.#setState('connecting');
+    void this.#keepOpen(this.#stop.signal);
   }
 
   /** Drops the connection and keeps the cursor. */
@@ -111,8 +118,9 @@ export class EventStream {
 
   /** @param {StreamState} state */
   #end(state) {
-    this.#source?.close();
-    this.#source = null;
+    this.#stop?.abort();
+    this.#stop = null;
+    this.#isBroken = false;
     this.#lose(state);
   }
 
@@ -124,15 +132,56 @@ export class EventStream {
     this.#setState(state);
   }
 
-  /** @param {string} name @param {MessageEvent<string>} event */
-  #onControl(name, event) {
-    const data = JSON.parse(event.data);
+  /** @param {AbortSignal} signal */
+  async #keepOpen(signal) {
+    for (;;) {
+      const answer = await readEvents(new URL(this.#url, location.href), this.#cursor, signal, {
+        onOpen: (response) => {
+          this.#nodeBefore = this.#node;
+          this.#node = response.headers.get('X-Node') ?? '';
+        },
+        onBlock: (block) => {
+          // What was already here when the connection was cut has not come.
+          if (signal.aborted) return;
+          try {
+            this.#onBlock(block);
+          } catch (error) {
+            // A mistake of a listener is none of the connection.
+            reportError(error);
+          }
+        },
+        onRetry: (retryMs) => (this.#retryMs = retryMs),
+      }).catch(() => null);
+      if (signal.aborted) return;
+      if (answer !== null && !isEventStream(answer) && answer.status < 500 && answer.status !== 429) {
+        this.close();
+        return;
+      }
+      if (this.#state === 'open') this.#isBroken = true;
+      this.#lose('connecting');
+      const retryAfterMs = Number(answer?.headers.get('Retry-After') ?? 0) * 1_000 || 0;
+      await pause(Math.max(this.#retryMs, retryAfterMs), signal);
+      if (signal.aborted) return;
+    }
+  }
+
+  /** @param {import('./event-reader.js').Block} block */
+  #onBlock({ name, data, cursor }) {
+    if (data !== null && name.startsWith('$')) this.#onControl(name, JSON.parse(data), cursor ?? this.#cursor);
+    else {
+      this.#cursor = cursor ?? this.#cursor;
+      if (data !== null && this.#eventNames.has(name)) this.#onEvent(name, JSON.parse(data));
+    }
+  }
+
+  /** @param {string} name @param {any} data @param {string} cursor */
+  #onControl(name, data, cursor) {
     const isFinal = name === '$closing' && data.comeBack === false;
     if (name === '$open') this.#onOpen(data.topics);
     // The final cursor says "stay away"; restoring by hand is a new wish, and goes from the last real one.
-    if (!isFinal) this.#cursor = event.lastEventId;
+    if (!isFinal) this.#cursor = cursor;
     if (name === '$gap' && this.#replay !== null) this.#replay.gap = data.reason;
-    this.#listener.onControl(name, data);
+    this.#listener.onControl(name, name === '$open' ? { ...data, node: this.#node } : data);
     if (isFinal) this.close();
   }
 
@@ -143,22 +192,23 @@ export class EventStream {
     const sinceMs = this.#lostAtMs ?? nowMs;
     this.#lostAtMs = null;
     this.#replay = null;
+    if (this.#isBroken) this.#reconnects += 1;
+    this.#isBroken = false;
     this.#setState('open');
     if (!isResume) return;
     const gap = topics.find((topic) => topic.gap !== null)?.gap ?? null;
-    this.#replay = { sinceMs, untilMs: nowMs, count: 0, gap };
+    const isMoved = this.#nodeBefore !== '' && this.#nodeBefore !== this.#node;
+    this.#replay = { sinceMs, untilMs: nowMs, count: 0, isMoved, gap };
     this.#isReplayTold = false;
     this.#listener.onResume?.(this.#replay);
     this.#awaitQuiet();
   }
 
-  /** @param {string} name @param {MessageEvent<string>} event */
-  #onEvent(name, event) {
-    const data = JSON.parse(event.data);
+  /** @param {string} name @param {any} data */
+  #onEvent(name, data) {
     const atMs = Date.parse(data.at);
     const replay = this.#replay;
     const replayed = replay !== null && atMs < toServerMs(replay.untilMs);
-    this.#cursor = event.lastEventId;
     if (replayed) {
       if (this.#isReplayTold) replay.count = 0;
       replay.count += 1;
@@ -195,4 +245,15 @@ export class EventStream {
     this.#state = state;
     this.#listener.onState(state);
   }
+}
+
+/** @param {number} ms @param {AbortSignal} signal ends it early */
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve(undefined);
+    });
+  });
 }

@@ -137,7 +137,7 @@ export class NotificationList {
     this.#readButton.disabled = unread === 0;
     this.#empty.hidden = items.length > 0;
     this.#stateLabel.dataset.state = stream.state;
-    setText(this.#stateLabel, stream.state);
+    setText(this.#stateLabel, stream.words);
   }
 
   async #raise() {

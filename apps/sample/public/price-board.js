@@ -2,6 +2,7 @@
 import { byId, counted, element, setText } from './element.js';
 import { EventStream } from './event-stream.js';
 import { gapWords } from './control-log.js';
+import { NodeList } from './node-list.js';
 import { PriceChart } from './price-chart.js';
 import { postJson } from './request.js';
 import { SequenceTally } from './sequence-tally.js';
@@ -9,14 +10,16 @@ import { SequenceTally } from './sequence-tally.js';
 /** @typedef {import('./event-stream.js').Place} Place */
 /** @typedef {import('./event-stream.js').Replay} Replay */
 /** @typedef {import('./connection-status.js').Counts} Counts */
-/** @typedef {{ symbol: string, price: number, volume: number, at: string, sequence: number }} PriceTicked */
-/** @typedef {{ symbol: string, sequence: number, cursor: string, replayed: boolean }} ReceivedPrice */
+/** @typedef {{ replayed: number, missed: number, doubled: number }} BookCounts */
+/** @typedef {{ symbol: string, price: number, volume: number, at: string, node: string, sequence: number }} PriceTicked */
+/** @typedef {{ symbol: string, node: string, sequence: number, cursor: string, replayed: boolean }} ReceivedPrice */
 
 /**
  * @typedef {object} PricePoint
  * @property {number} atMs
  * @property {number} price
  * @property {number} volume
+ * @property {string} node where it was traded
  * @property {number} sequence
  * @property {boolean} replayed
  * @property {number} missedBefore events that should lie between the point before and this one
@@ -31,13 +34,14 @@ import { SequenceTally } from './sequence-tally.js';
  * @property {PricePoint[]} points oldest first
  * @property {Band[]} bands oldest first
  * @property {SequenceTally} tally
- * @property {Counts} counts
- * @property {Counts} countsAtResume
+ * @property {BookCounts} counts
+ * @property {BookCounts} countsAtResume
  * @property {boolean} isGapAhead whether the log had a gap and no event has come since
  * @property {boolean} isCutByHand whether the reader of the page cut it, and so waits for word of the replay
  */
 
-const POINT_LIMIT = 900;
+/** Three minutes of the busiest symbol on three nodes. */
+const POINT_LIMIT = 4_500;
 const BAND_LIMIT = 20;
 const RECEIVED_LIMIT = 20_000;
 
@@ -52,6 +56,7 @@ export class PriceBoard {
   #form = byId('trade-form', HTMLFormElement);
   #tradePrice = byId('trade-price', HTMLInputElement);
   #chart = new PriceChart(byId('price-chart', HTMLElement));
+  #nodes = new NodeList(byId('node-list', HTMLUListElement));
   /** @type {Map<string, { tab: HTMLButtonElement, price: HTMLElement }>} */
   #tabs = new Map();
   /** @type {Map<string, PriceBook>} */
@@ -100,8 +105,9 @@ export class PriceBoard {
 
   /** @returns {Counts} over all symbols */
   get counts() {
-    const sum = { received: this.#receivedCount, replayed: 0, missed: 0, doubled: 0 };
-    for (const { counts } of this.#books.values()) {
+    const sum = { reconnects: 0, received: this.#receivedCount, replayed: 0, missed: 0, doubled: 0 };
+    for (const { stream, counts } of this.#books.values()) {
+      sum.reconnects += stream.reconnects;
       sum.replayed += counts.replayed;
       sum.missed += counts.missed;
       sum.doubled += counts.doubled;
@@ -186,7 +192,7 @@ export class PriceBoard {
     const symbol = this.#symbol;
     let book = this.#books.get(symbol);
     if (book === undefined) {
-      const none = () => ({ received: 0, replayed: 0, missed: 0, doubled: 0 });
+      const none = () => ({ replayed: 0, missed: 0, doubled: 0 });
       book = {
         symbol,
         stream: this.#makeStream(symbol),
@@ -238,17 +244,23 @@ export class PriceBoard {
    */
   #take(book, data, { cursor, replayed }) {
     const atMs = Date.parse(data.at);
-    const { missed, doubled } = book.tally.take(data.sequence, atMs);
-    book.counts.received += 1;
+    const { missed, doubled } = book.tally.take(data.node, data.sequence);
+    this.#nodes.count(data.node);
     book.counts.missed += missed;
     if (replayed) book.counts.replayed += 1;
     if (doubled) book.counts.doubled += 1;
     this.#receivedCount += 1;
-    this.#received.push(Object.freeze({ symbol: data.symbol, sequence: data.sequence, cursor, replayed }));
+    this.#received.push(
+      Object.freeze({ symbol: data.symbol, node: data.node, sequence: data.sequence, cursor, replayed }),
+    );
     if (this.#received.length > RECEIVED_LIMIT) this.#received.splice(0, RECEIVED_LIMIT / 10);
     if (!doubled) {
-      const { price, volume, sequence } = data;
-      book.points.push({ atMs, price, volume, sequence, replayed, missedBefore: missed, isGapBefore: book.isGapAhead });
+      const { price, volume, node, sequence } = data;
+      book.points.push({
+        ...{ atMs, price, volume, node, sequence, replayed },
+        missedBefore: missed,
+        isGapBefore: book.isGapAhead,
+      });
       book.isGapAhead = false;
       if (book.points.length > POINT_LIMIT) book.points.shift();
       const band = book.bands.at(-1);
@@ -298,12 +310,13 @@ export class PriceBoard {
     if (replay.count === 0 && isWhole && !isCutByHand) return;
     const awaySeconds = ((replay.untilMs - replay.sinceMs) / 1000).toFixed(1);
     const detail = replay.gap === null ? '' : ` · ${gapWords(replay.gap)}`;
+    const movedWords = replay.isMoved ? ` · served by ${book.stream.node} now` : '';
     // Where the log itself has a gap, a sequence without holes proves nothing.
     const lostWords = lost > 0 ? lost : replay.gap === null ? 'none' : 'unknown how many';
     const sum = `${lostWords} lost, ${doubled === 0 ? 'none' : doubled} doubled`;
     this.#options.toasts.say(`Replayed ${counted(replay.count, 'event')}, ${sum}`, {
       tone: isWhole ? 'good' : 'bad',
-      detail: `${symbol} · ${awaySeconds} s away${detail}`,
+      detail: `${symbol} · ${awaySeconds} s away${detail}${movedWords}`,
     });
   }
 

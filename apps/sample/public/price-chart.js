@@ -431,7 +431,10 @@ class Tooltip {
     this.root.dataset.replayed = String(point.replayed);
     setText(this.#price, amount.format(point.price));
     setText(this.#time, clockTime(point.atMs));
-    setText(this.#facts, `#${point.sequence} · vol. ${point.volume}${point.replayed ? ' · replayed' : ''}`);
+    setText(
+      this.#facts,
+      `#${point.sequence} of ${point.node} · vol. ${point.volume}${point.replayed ? ' · replayed' : ''}`,
+    );
     const { offsetWidth, offsetHeight } = this.root;
     const x = left + 14 + offsetWidth > width ? left - 14 - offsetWidth : left + 14;
     const y = Math.max(0, top - offsetHeight - 10);

@@ -3,7 +3,7 @@ import { byId, setText } from './element.js';
 import { EventStream } from './event-stream.js';
 import { postJson } from './request.js';
 
-/** @typedef {{ reportId: string, percent: number, step: string }} ReportProgressed */
+/** @typedef {{ reportId: string, percent: number, step: string, at: string }} ReportProgressed */
 /** @typedef {{ reportId: string, rows: number, url: string }} ReportFinished */
 /** @typedef {'idle' | 'asked' | 'running' | 'paused' | 'finished' | 'failed'} ReportState */
 
@@ -128,7 +128,8 @@ export class ReportProgress {
     this.#state = state;
     this.#panel.dataset.state = state;
     this.#stateLabel.dataset.state = state;
-    setText(this.#stateLabel, state === 'paused' ? 'cut' : state);
+    const via = state === 'running' && this.#stream?.node ? ` via ${this.#stream.node}` : '';
+    setText(this.#stateLabel, state === 'paused' ? 'cut' : `${state}${via}`);
     if (step !== undefined) {
       setText(this.#step, step);
       this.#bar.setAttribute('aria-valuetext', step);

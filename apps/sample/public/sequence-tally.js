@@ -1,25 +1,25 @@
-/** Counts what is missing and what came twice, from a number that its producer counts up by one. */
+/** Counts what is missing and what came twice, from numbers that each producer counts up by one, from one on. */
 
 /** @typedef {{ missed: number, doubled: boolean }} Verdict */
 
+/** Producers that are remembered; a new one pushes out the one that was heard of first. */
+const LIMIT = 200;
+
 export class SequenceTally {
-  #last = 0;
-  #lastAtMs = -Infinity;
+  /** @type {Map<string, number>} */
+  #last = new Map();
 
   /**
-   * Judges the next event; the first one has nothing before it to miss.
+   * Judges the next event; a producer's first one has nothing before it to miss.
+   * @param {string} producer one that is started again is another
    * @param {number} sequence
-   * @param {number} atMs when it happened
    * @returns {Verdict}
    */
-  take(sequence, atMs) {
-    const isFirst = this.#last === 0;
-    // A lower number that is newer: the producer was restarted and counts from one again.
-    const isRestart = sequence <= this.#last && atMs > this.#lastAtMs;
-    if (sequence <= this.#last && !isRestart) return { missed: 0, doubled: true };
-    const missed = isFirst ? 0 : sequence - (isRestart ? 0 : this.#last) - 1;
-    this.#last = sequence;
-    this.#lastAtMs = atMs;
-    return { missed, doubled: false };
+  take(producer, sequence) {
+    const last = this.#last.get(producer) ?? sequence - 1;
+    if (sequence <= last) return { missed: 0, doubled: true };
+    this.#last.set(producer, sequence);
+    if (this.#last.size > LIMIT) this.#last.delete(/** @type {string} */ (this.#last.keys().next().value));
+    return { missed: sequence - last - 1, doubled: false };
   }
 }
