@@ -256,11 +256,8 @@ export class PriceBoard {
     if (this.#received.length > RECEIVED_LIMIT) this.#received.splice(0, RECEIVED_LIMIT / 10);
     if (!doubled) {
       const { price, volume, node, sequence } = data;
-      book.points.push({
-        ...{ atMs, price, volume, node, sequence, replayed },
-        missedBefore: missed,
-        isGapBefore: book.isGapAhead,
-      });
+      const isGapBefore = book.isGapAhead;
+      book.points.push({ atMs, price, volume, node, sequence, replayed, missedBefore: missed, isGapBefore });
       book.isGapAhead = false;
       if (book.points.length > POINT_LIMIT) book.points.shift();
       const band = book.bands.at(-1);

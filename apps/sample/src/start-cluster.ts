@@ -25,15 +25,14 @@ try {
 async function run(options: ClusterOptions): Promise<void> {
   const cluster = new Cluster(options);
   const asked = new Promise<void>((resolve) => {
-    let signals = 0;
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        signals += 1;
-        resolve();
-        // Who asks twice does not want to wait.
-        if (signals === 2) void cluster.kill();
-      });
-    }
+    let isAsked = false;
+    const onSignal = (): void => {
+      // Who asks twice does not want to wait.
+      if (isAsked) void cluster.kill();
+      isAsked = true;
+      resolve();
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   });
   try {
     await Promise.race([cluster.start().then(() => asked), asked]);

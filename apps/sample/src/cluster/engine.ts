@@ -30,11 +30,16 @@ const KINDS: Readonly<Record<EngineName, EngineKind>> = {
   redis: {
     variable: 'REDIS_SERVER_PATH',
     programs: ['redis-server', 'valkey-server'],
-    words: (port, directory) => [
-      ...['--bind', '127.0.0.1', '--port', String(port), '--dir', directory],
-      // What was acknowledged is on the disk; less is lost even when only the process is killed.
-      ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''],
-    ],
+    // What was acknowledged is on the disk: with less, some is lost even when only the process is killed.
+    words: (port, directory) =>
+      Object.entries({
+        bind: '127.0.0.1',
+        port,
+        dir: directory,
+        appendonly: 'yes',
+        appendfsync: 'always',
+        save: '',
+      }).flatMap(([name, value]) => [`--${name}`, String(value)]),
     refusal: () => null,
   },
   nats: {
