@@ -2,9 +2,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { createApp } from '../../apps/sample/src/create-app.js';
-import { findProgram } from '../programs.js';
+import { chromiumPath, launchChromium } from '../chromium.js';
 
 interface Received {
   readonly symbol: string;
@@ -14,9 +14,8 @@ interface Received {
 }
 
 const SCREENSHOTS = join(process.cwd(), 'artifacts');
-const executablePath = findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'chromium-browser', 'google-chrome']);
 
-(executablePath === null ? describe.skip : describe)('the page of the sample, in Chromium', () => {
+(chromiumPath === null ? describe.skip : describe)('the page of the sample, in Chromium', () => {
   let app: NestExpressApplication;
   let url: string;
   let browser: Browser;
@@ -27,18 +26,7 @@ const executablePath = findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'ch
     app = await createApp({ logger: false });
     await app.listen(0, '127.0.0.1');
     url = await app.getUrl();
-    browser = await chromium.launch({
-      executablePath: executablePath ?? '',
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    });
+    browser = await launchChromium();
     page = await browser.newPage({ viewport: { width: 1360, height: 900 }, colorScheme: 'dark' });
     page.on('console', (message) => {
       if (message.type() === 'error') complaints.push(message.text());

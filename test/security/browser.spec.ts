@@ -3,12 +3,11 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventBus, Hub } from '@sse-channels/nest';
 import { eventually } from '@sse-channels/testing';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
+import { chromiumPath, launchChromium } from '../chromium.js';
 import { adapters, startApp, type RunningApp } from '../http/adapters.js';
-import { findProgram } from '../programs.js';
 import { NotesModule, notesChannel, NoteTaken } from './notes.module.js';
 
-const executablePath = findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'chromium-browser', 'google-chrome']);
 const topic = notesChannel.topic({ owner: 'ada', title: 'plans' });
 
 interface Request {
@@ -27,7 +26,7 @@ async function startPage(): Promise<{ server: Server; origin: string }> {
   return { server, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-(executablePath === null ? describe.skip : describe)('an EventSource in Chromium', () => {
+(chromiumPath === null ? describe.skip : describe)('an EventSource in Chromium', () => {
   describe.each(adapters)('on $adapter', ({ make }) => {
     let running: RunningApp;
     let bus: EventBus;
@@ -46,10 +45,7 @@ async function startPage(): Promise<{ server: Server; origin: string }> {
       server.prependListener('request', ({ method = '', url = '', headers }: IncomingMessage) => {
         requests.push({ method, path: url, lastEventId: headers['last-event-id'] as string, cookie: headers.cookie });
       });
-      browser = await chromium.launch({
-        executablePath: executablePath ?? '',
-        args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-      });
+      browser = await launchChromium();
     }, 60_000);
 
     afterAll(async () => {
