@@ -3,11 +3,7 @@ import { chromium, type Browser } from 'playwright-core';
 import { findProgram } from './programs.js';
 
 /** Where it is; null where it is missing, after that was said. */
-export const chromiumPath = findProgram('Chromium', 'CHROMIUM_PATH', [
-  'chromium',
-  'chromium-browser',
-  'google-chrome',
-]);
+export const chromiumPath = findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'chromium-browser', 'google-chrome']);
 
 /** Starts one that asks nobody for anything of its own accord. */
 export function launchChromium(): Promise<Browser> {

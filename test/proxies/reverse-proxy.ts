@@ -32,7 +32,29 @@ export interface NginxConfig {
 
 /** nginx with nothing set but what makes it run without privileges, and what is given. */
 export function startNginx(upstream: string, config: NginxConfig = {}): Promise<ReverseProxy> {
-  const { server = '', location = '', listen = '', files = {} } = config;
+  const { server = '', location = '', listen = '', files } = config;
+  return startNginxWith(
+    (port) => `
+        server {
+          listen 127.0.0.1:${port} ${listen};
+          ${server}
+          location / {
+            proxy_pass ${upstream};
+            ${location}
+          }
+        }`,
+    files,
+  );
+}
+
+/**
+ * nginx with servers and upstreams of one's own.
+ * @param http what stands in the block `http`, for the port that it is to listen on
+ */
+export function startNginxWith(
+  http: (port: number) => string,
+  files: Readonly<Record<string, string>> = {},
+): Promise<ReverseProxy> {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return start(
     nginx,
@@ -45,14 +67,7 @@ export function startNginx(upstream: string, config: NginxConfig = {}): Promise<
       http {
         access_log off;
         ${temporary.map((name) => `${name}_temp_path ${name};`).join(' ')}
-        server {
-          listen 127.0.0.1:${port} ${listen};
-          ${server}
-          location / {
-            proxy_pass ${upstream};
-            ${location}
-          }
-        }
+        ${http(port)}
       }`,
     files,
   );

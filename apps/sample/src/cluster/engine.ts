@@ -89,7 +89,10 @@ export async function startEngine(wanted: EngineName | null, say: (line: string)
       return child;
     },
     say,
-    onPid: (pid) => leash.hold(pid),
+    onPid: (pid, deaths) => {
+      leash.hold(pid);
+      if (pid !== null && deaths > 0) say(`The ${name} server runs again, pid ${pid}.`);
+    },
   });
   const deadline = Date.now() + START_MS;
   while (!(await listens(port))) {

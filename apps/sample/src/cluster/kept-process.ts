@@ -13,7 +13,7 @@ export interface KeptProcessOptions {
   /** Says a line to whoever reads the terminal. */
   readonly say: (line: string) => void;
   /** The process's id changed; null: it is not running. */
-  readonly onPid?: (pid: number | null) => void;
+  readonly onPid?: (pid: number | null, deaths: number) => void;
 }
 
 export class KeptProcess {
@@ -60,12 +60,12 @@ export class KeptProcess {
     const { launch, say, onPid } = this.#options;
     const child = launch();
     this.#child = child;
-    onPid?.(this.pid);
+    onPid?.(this.pid, this.deaths);
     this.#gone = new Promise((resolve) => {
       const onEnd = (how: string): void => {
         if (this.#child !== child) return;
         this.#child = null;
-        onPid?.(null);
+        onPid?.(null, this.deaths);
         if (!this.#ending) {
           this.deaths += 1;
           say(`${this.name} ended (${how}); it is started again in ${AWAY_MS / 1_000} s.`);
