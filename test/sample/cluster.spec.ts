@@ -67,6 +67,13 @@ describe.each(engines)('the sample on three nodes, with a server of its own ($en
     expect([await text('missed-count'), await text('doubled-count')]).toEqual(['0', '0']);
     expect(await page.locator('[data-name="$gap"]').count()).toBe(0);
   };
+  /** The id of the node that has a name now. */
+  const startedAgain = async (name: string): Promise<string> => {
+    const running = (): ToldNode | undefined =>
+      [...cluster.nodes.values()].find(({ id, pid }) => id.startsWith(name) && isRunning(pid));
+    await eventually(() => running() !== undefined, `node ${name} is back`, WAIT_MS);
+    return running()?.id ?? '';
+  };
   const withPage = chromiumPath === null ? it.skip : it;
 
   withPage(
@@ -84,10 +91,7 @@ describe.each(engines)('the sample on three nodes, with a server of its own ($en
         await expectWhole();
 
         const name = killed.id.slice(0, 1);
-        const isBack = (): boolean =>
-          [...cluster.nodes.values()].some(({ id, pid }) => id.startsWith(name) && isRunning(pid));
-        await eventually(isBack, `node ${name} is back`, WAIT_MS);
-        const started = [...cluster.nodes.keys()].findLast((id) => id.startsWith(name)) ?? '';
+        const started = await startedAgain(name);
         await receivedAfter(before, started);
         // From its first tick on.
         expect((await received()).find(({ node }) => node === started)?.sequence).toBe(1);

@@ -11,7 +11,7 @@ const number = new Intl.NumberFormat('en-US', { useGrouping: false });
 
 export class NodeList {
   #list;
-  /** The one that was heard of first stands first. @type {Map<string, NodeEntry>} */
+  /** @type {Map<string, NodeEntry>} */
   #entries = new Map();
 
   /** @param {HTMLUListElement} list */
@@ -35,7 +35,9 @@ export class NodeList {
     const item = element('li', { class: 'node', 'data-node': node }, element('span', { class: 'mono' }, node), count);
     const entry = { item, count, trades: 0, latestMs: 0 };
     this.#entries.set(node, entry);
-    this.#list.append(item);
+    // By name: whoever came for one that is gone stands beside it.
+    const after = [...this.#entries.keys()].sort().find((other) => other > node);
+    this.#list.insertBefore(item, this.#entries.get(after ?? '')?.item ?? null);
     if (this.#entries.size > LIMIT) this.#dropQuietest();
     return entry;
   }

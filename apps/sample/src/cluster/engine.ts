@@ -39,6 +39,7 @@ const KINDS: Readonly<Record<EngineName, EngineKind>> = {
         appendonly: 'yes',
         appendfsync: 'always',
         save: '',
+        'stream-node-max-bytes': 512,
       }).flatMap(([name, value]) => [`--${name}`, String(value)]),
     refusal: () => null,
   },
