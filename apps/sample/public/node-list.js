@@ -1,13 +1,14 @@
-/** The nodes that traded, with how many of their trades came here: that of a node which is gone stays where it was. */
-import { element, setText } from './element.js';
+/** The nodes: how many ticks of each came here, and how many streams each serves. The count of a node that is gone stays where it was. */
+import { counted, element, setText } from './element.js';
 
 /** A node that did not trade for so long is gone, or nobody looks at a symbol that it trades; in milliseconds. */
 const QUIET_MS = 3_000;
 const LIMIT = 6;
 
-/** @typedef {{ item: HTMLLIElement, count: HTMLElement, trades: number, latestMs: number }} NodeEntry */
+/** How often the server is asked what each node serves, in milliseconds. */
+const ASK_EVERY_MS = 3_000;
 
-const number = new Intl.NumberFormat('en-US', { useGrouping: false });
+/** @typedef {{ item: HTMLLIElement, words: HTMLElement, ticks: number, latestMs: number, streams: number | null }} NodeEntry */
 
 export class NodeList {
   #list;
@@ -18,22 +19,24 @@ export class NodeList {
   constructor(list) {
     this.#list = list;
     setInterval(() => this.#showQuiet(), 1_000);
+    setInterval(() => void this.#ask(), ASK_EVERY_MS);
+    void this.#ask();
   }
 
-  /** One more trade of a node. @param {string} node */
+  /** One more tick of a node. @param {string} node */
   count(node) {
     const entry = this.#entries.get(node) ?? this.#add(node);
-    entry.trades += 1;
+    entry.ticks += 1;
     entry.latestMs = Date.now();
-    setText(entry.count, number.format(entry.trades));
     entry.item.dataset.quiet = 'false';
+    show(entry);
   }
 
   /** @param {string} node */
   #add(node) {
-    const count = element('span', { class: 'node-count' });
-    const item = element('li', { class: 'node', 'data-node': node }, element('span', { class: 'mono' }, node), count);
-    const entry = { item, count, trades: 0, latestMs: 0 };
+    const words = element('span', { class: 'node-words' });
+    const item = element('li', { class: 'node', 'data-node': node }, element('span', { class: 'mono' }, node), words);
+    const entry = { item, words, ticks: 0, latestMs: 0, streams: null };
     this.#entries.set(node, entry);
     // By name: whoever came for one that is gone stands beside it.
     const after = [...this.#entries.keys()].sort().find((other) => other > node);
@@ -43,11 +46,27 @@ export class NodeList {
   }
 
   #dropQuietest() {
-    // The one that was just added has not traded yet, and stays.
+    // The one that was just added has not ticked yet, and stays.
     const [, quietest] = [...this.#entries].sort(([, a], [, b]) => a.latestMs - b.latestMs);
     if (quietest === undefined) return;
     this.#entries.delete(quietest[0]);
     quietest[1].item.remove();
+  }
+
+  async #ask() {
+    /** @type {{ node: string, connections: number }[]} */
+    let nodes;
+    try {
+      const answer = await fetch('/nodes', { cache: 'no-store' });
+      nodes = answer.ok ? await answer.json() : [];
+    } catch {
+      // The next one will be answered.
+      return;
+    }
+    for (const [node, entry] of this.#entries) {
+      entry.streams = nodes.find((one) => one.node === node)?.connections ?? null;
+      show(entry);
+    }
   }
 
   #showQuiet() {
@@ -55,4 +74,12 @@ export class NodeList {
       item.dataset.quiet = String(Date.now() - latestMs > QUIET_MS);
     }
   }
+}
+
+/** @param {NodeEntry} entry */
+function show({ words, ticks, streams }) {
+  setText(
+    words,
+    streams === null ? counted(ticks, 'tick') : `${counted(ticks, 'tick')}, ${counted(streams, 'stream')}`,
+  );
 }

@@ -4,6 +4,7 @@ import { SseChannelsModule } from '@sse-channels/nest';
 import { backplaneAt } from './backplane.js';
 import { HealthController } from './health/health.controller.js';
 import { NodeModule } from './node/node.module.js';
+import { ThisNode } from './node/this-node.js';
 import { NotificationsModule } from './notifications/notifications.module.js';
 import { PageController } from './page/page.controller.js';
 import { PricesModule } from './prices/prices.module.js';
@@ -12,7 +13,15 @@ import { ReportsModule } from './reports/reports.module.js';
 @Module({
   imports: [
     SseChannelsModule.forRootAsync({
-      useFactory: () => ({ heartbeatMs: 15_000, retryMs: 2_000, backplane: backplaneAt(process.env['BACKPLANE']) }),
+      imports: [NodeModule],
+      inject: [ThisNode],
+      useFactory: ({ id }: ThisNode) => ({
+        heartbeatMs: 15_000,
+        retryMs: 2_000,
+        backplane: backplaneAt(process.env['BACKPLANE']),
+        // Six seconds after a node was killed the others no longer count its connections.
+        node: { name: id, leaseMs: 6_000 },
+      }),
     }),
     NodeModule,
     PricesModule,

@@ -1,0 +1,38 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { MemoryBackplane } from '@sse-channels/nest';
+import { NatsBackplane } from '@sse-channels/nats';
+import { RedisBackplane } from '@sse-channels/redis';
+import { backplaneAt } from '../../apps/sample/src/backplane.js';
+
+describe('the backplane of the sample', () => {
+  it('is in memory unless BACKPLANE says otherwise', async () => {
+    const backplanes = [backplaneAt(), backplaneAt('memory')];
+    expect(backplanes.map((one) => [one instanceof MemoryBackplane, one.capabilities.durable])).toEqual([
+      [true, false],
+      [true, false],
+    ]);
+    await Promise.all(backplanes.map((one) => one.close()));
+  });
+
+  it('keeps a journal, or is on an engine, where BACKPLANE says so', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'journal-'));
+    const journal = backplaneAt(`journal:${directory}`);
+    const engines = [backplaneAt('redis://127.0.0.1:1'), backplaneAt('nats://127.0.0.1:1,nats://127.0.0.1:2')];
+    expect([journal.capabilities.durable, journal instanceof MemoryBackplane]).toEqual([true, true]);
+    expect(engines.map((one) => one.constructor)).toEqual([RedisBackplane, NatsBackplane]);
+    await Promise.all([journal, ...engines].map((one) => one.close()));
+    rmSync(directory, { recursive: true });
+  });
+
+  it.each(['kafka://localhost', 'journal:', 'redis', '', 'Memory'])(
+    'is refused as "%s", with what is known',
+    (where) => {
+      expect(() => backplaneAt(where)).toThrow(
+        `BACKPLANE is "${where}"; it may be memory, journal:<directory>, redis://<host>:<port> or nats://<host>:<port>.`,
+      );
+    },
+  );
+});
