@@ -27,12 +27,15 @@ describe('the backplane of the sample', () => {
     rmSync(directory, { recursive: true });
   });
 
-  it.each(['kafka://localhost', 'journal:', 'redis', '', 'Memory'])(
-    'is refused as "%s", with what is known',
-    (where) => {
-      expect(() => backplaneAt(where)).toThrow(
-        `BACKPLANE is "${where}"; it may be memory, journal:<directory>, redis://<host>:<port> or nats://<host>:<port>.`,
-      );
-    },
-  );
+  it.each([
+    ['kafka://user:password@localhost', 'kafka:…'],
+    ['journal:', 'journal:'],
+    ['redis:6379', 'redis:…'],
+    ['', ''],
+    ['Memory', 'Memory'],
+  ])('is refused as "%s", with what is known and without what may be a password', (where, said) => {
+    expect(() => backplaneAt(where)).toThrow(
+      `BACKPLANE is "${said}"; it may be memory, journal:<directory>, redis://<host>:<port> or nats://<host>:<port>.`,
+    );
+  });
 });

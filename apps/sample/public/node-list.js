@@ -1,10 +1,11 @@
 /** The nodes: how many ticks of each came here, and how many streams each serves. The count of a node that is gone stays where it was. */
 import { counted, element, setText } from './element.js';
 
-/** A node that did not trade for so long is gone, or nobody looks at a symbol that it trades; in milliseconds. */
+/** A node of which no tick came for so long is gone, or the connection is; in milliseconds. */
 const QUIET_MS = 3_000;
+/** After so long one that no other node knows is left out, in milliseconds. */
+const GONE_MS = 60_000;
 const LIMIT = 6;
-
 /** How often the server is asked what each node serves, in milliseconds. */
 const ASK_EVERY_MS = 3_000;
 
@@ -48,9 +49,13 @@ export class NodeList {
   #dropQuietest() {
     // The one that was just added has not ticked yet, and stays.
     const [, quietest] = [...this.#entries].sort(([, a], [, b]) => a.latestMs - b.latestMs);
-    if (quietest === undefined) return;
-    this.#entries.delete(quietest[0]);
-    quietest[1].item.remove();
+    if (quietest !== undefined) this.#drop(quietest[0]);
+  }
+
+  /** @param {string} node */
+  #drop(node) {
+    this.#entries.get(node)?.item.remove();
+    this.#entries.delete(node);
   }
 
   async #ask() {
@@ -70,8 +75,10 @@ export class NodeList {
   }
 
   #showQuiet() {
-    for (const { item, latestMs } of this.#entries.values()) {
-      item.dataset.quiet = String(Date.now() - latestMs > QUIET_MS);
+    for (const [node, { item, latestMs, streams }] of this.#entries) {
+      const quietMs = Date.now() - latestMs;
+      item.dataset.quiet = String(quietMs > QUIET_MS);
+      if (quietMs > GONE_MS && streams === null) this.#drop(node);
     }
   }
 }

@@ -19,7 +19,7 @@ export function backplaneAt(where = 'memory'): Backplane {
     return new MemoryBackplane({ journal: { directory: resolve(directory), waitMs: JOURNAL_WAIT_MS } });
   }
   if (/^rediss?:\/\//.test(where)) return new RedisBackplane({ url: where });
-  if (/^nats:\/\//.test(where)) return new NatsBackplane({ servers: where.split(',') });
+  if (where.startsWith('nats://')) return new NatsBackplane({ servers: where.split(',') });
   // Without what follows the first colon: it may hold a password.
   throw new Error(`BACKPLANE is "${where.replace(/(?<=:).+/s, '…')}"; it may be ${KNOWN}.`);
 }
