@@ -205,6 +205,7 @@ export class AppendWindow<Job, Answer> {
       for (const append of [...appends.failed.splice(0), ...appends.waiting.splice(0)]) this.#giveUp(append, reason);
       this.#forgetIfIdle(appends);
     }
+    if (this.#unanswered.size === 0) clearTimeout(this.#deadlineTimer);
   }
 
   #send(appends: TopicAppends<Job, Answer>): void {
@@ -328,11 +329,9 @@ export class AppendWindow<Job, Answer> {
   #answer(append: Append<Job, Answer>): boolean {
     if (append.answered) return false;
     append.answered = true;
+    // The timer stays, and finds nothing if nothing is left: to set and clear one for each append costs more than the append.
     this.#unanswered.delete(append);
-    if (this.#unanswered.size === 0) {
-      clearTimeout(this.#deadlineTimer);
-      this.#deadlineTimer = undefined;
-    }
+    if (this.#closed !== undefined && this.#unanswered.size === 0) clearTimeout(this.#deadlineTimer);
     return true;
   }
 
