@@ -28,3 +28,4 @@ export * from './hub/topic-source.js';
 export * from './nodes/nodes.js';
 export * from './nodes/shared-counts.js';
 export * from './observer/observer.js';
+export * from './observer/observers.js';

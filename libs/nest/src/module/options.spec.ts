@@ -11,7 +11,7 @@ const pricesChannel = defineChannel('prices', { events: [PriceChanged] });
 const SECRET = 'x'.repeat(32);
 const MAX_TIMER_MS = 2_147_483_647;
 const KNOWN =
-  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, node, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane, cursor';
+  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, node, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane, observer, cursor';
 const CHANNELS =
   'SseChannelsModule needs channels to be a list of channels; make them with defineChannel("orders/:orderId", { … }).';
 const BACKPLANE =
@@ -166,6 +166,11 @@ describe('the settings', () => {
       'unknownProperties',
       'ignore',
       'SseChannelsModule needs unknownProperties to be one of reject, strip, keep, not ignore.',
+    ],
+    [
+      'observer',
+      'console',
+      'SseChannelsModule needs observer to be an object with methods of an Observer, such as { failed(error, context) { … } }.',
     ],
     ['channels', pricesChannel, CHANNELS],
     ['channels', [pricesChannel, 'prices'], CHANNELS],

@@ -1,6 +1,6 @@
 /** The module's options: their defaults, and the check at boot. */
 import { Channel, MAX_TIMER_MS, SseChannelsError } from '@sse-channels/protocol';
-import type { Backplane, CursorSealOptions } from '@sse-channels/engine';
+import type { Backplane, CursorSealOptions, Observer } from '@sse-channels/engine';
 import { hostname } from 'node:os';
 
 export interface SseChannelsModuleOptions {
@@ -79,6 +79,12 @@ export interface SseChannelsModuleOptions {
   cursor?: CursorSealOptions;
   /** What other nodes know of this one, where the backplane is shared; see `bus.connections.everywhere`. */
   node?: Partial<NodeSettings>;
+  /**
+   * Told of everything that happens beside Nest's log and `SseChannelsMetrics`: connections, gaps, failures, the backplane's state. For
+   * traces, or the metrics library of the application. What it throws is not caught.
+   * @default none
+   */
+  observer?: Observer;
   /** What keeps the logs. It is closed with the application. @default new MemoryBackplane() */
   backplane?: Backplane;
 }
@@ -148,7 +154,10 @@ export interface Limits {
 
 /** The options with every default filled in, but for secrets and those that are made anew for each application. */
 export type SseChannelsSettings = Required<
-  Omit<SseChannelsModuleOptions, 'channels' | 'backplane' | 'cursor' | 'drain' | 'limits' | 'node' | 'principal'>
+  Omit<
+    SseChannelsModuleOptions,
+    'channels' | 'backplane' | 'observer' | 'cursor' | 'drain' | 'limits' | 'node' | 'principal'
+  >
 > & {
   readonly drain: Readonly<DrainSettings>;
   readonly limits: Readonly<Limits>;
@@ -229,6 +238,7 @@ const OTHER_OPTIONS = [
   'unknownProperties',
   'channels',
   'backplane',
+  'observer',
   'cursor',
 ];
 const ALL_OPTIONS = [...Object.keys(RANGES), ...Object.keys(GROUPS), ...OTHER_OPTIONS];
@@ -244,12 +254,17 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
     throw refuse(`needs an object of options, not ${String(options)}; does the factory return one?`);
   }
   checkNames(options, ALL_OPTIONS, '');
-  const { channels = [], backplane, cursor, drain, limits, node, principal, ...rest } = options;
+  const { channels = [], backplane, observer, cursor, drain, limits, node, principal, ...rest } = options;
   checkChannels(channels, 'channels');
   if (cursor !== undefined) checkCursor(cursor);
   if (backplane !== undefined && PORT.some((method) => typeof backplane?.[method] !== 'function')) {
     throw refuse(
       `needs backplane to have the methods ${PORT.join(', ')}; pass an instance of a backplane, or leave it out.`,
+    );
+  }
+  if (observer !== undefined && (typeof observer !== 'object' || observer === null)) {
+    throw refuse(
+      'needs observer to be an object with methods of an Observer, such as { failed(error, context) { … } }.',
     );
   }
   if (principal !== undefined && typeof principal !== 'function') {

@@ -18,6 +18,7 @@ import {
   EventCodec,
   Hub,
   MemoryBackplane,
+  observersOf,
   Nodes,
   SharedCounts,
   type Backplane,
@@ -25,6 +26,7 @@ import {
 } from '@sse-channels/engine';
 import type { Channel, ErrorData } from '@sse-channels/protocol';
 import { SseChannelsHealth } from '../health/sse-channels-health.js';
+import { MetricsObserver, SseChannelsMetrics } from '../metrics/sse-channels-metrics.js';
 import { ChannelUrls } from '../route/channel-urls.js';
 import { HubRoute } from '../route/hub-route.js';
 import { RouteGuards } from '../route/route-guards.js';
@@ -90,7 +92,13 @@ export interface SseChannelsOptionsFactory {
         return backplane;
       },
     },
-    { provide: SSE_CHANNELS_OBSERVER, useClass: LogObserver },
+    { provide: MetricsObserver, useFactory: () => new MetricsObserver() },
+    {
+      provide: SSE_CHANNELS_OBSERVER,
+      inject: [MODULE_OPTIONS_TOKEN, MetricsObserver, SSE_CHANNELS_SETTINGS],
+      useFactory: ({ observer }: SseChannelsModuleOptions, metrics: MetricsObserver) =>
+        observersOf([new LogObserver(), metrics, ...(observer === undefined ? [] : [observer])]),
+    },
     {
       provide: EventCodec,
       inject: [SSE_CHANNELS_SETTINGS],
@@ -172,6 +180,7 @@ export interface SseChannelsOptionsFactory {
     StreamOpening,
     HubRoute,
     SseChannelsHealth,
+    SseChannelsMetrics,
   ],
   exports: [
     EventBus,
@@ -183,6 +192,7 @@ export interface SseChannelsOptionsFactory {
     StreamOpening,
     HubRoute,
     SseChannelsHealth,
+    SseChannelsMetrics,
     EventCodec,
     CursorSeal,
     ShutdownHookCheck,
