@@ -1,9 +1,9 @@
 /** A server that a test starts as a process of its own, freezes, kills and starts again on the same port and directory. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, cpSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { eventually } from '@sse-channels/testing';
 import { Leash } from './leash.js';
 
@@ -11,6 +11,9 @@ import { Leash } from './leash.js';
 const START_MS = 30_000;
 /** How much of what a server said is shown when it does not start, in characters. */
 const SHOWN_OUTPUT = 2_000;
+
+/** The file in its directory that its output is written to. */
+const OUTPUT = 'output.log';
 
 /** How a server is started. */
 export interface ServerCommand {
@@ -25,14 +28,13 @@ export interface ServerCommand {
 }
 
 export class ServerUnderTest {
-  /** When it last answered after a start, in milliseconds of `performance.now()`. */
-  answeredAt = 0;
   /** Ends that nobody here asked for. */
   readonly deaths: string[] = [];
 
   readonly #command: ServerCommand;
   readonly #leash: Leash;
   readonly #log: string;
+  readonly #saved: string;
   #child: ChildProcess | undefined;
   #ending = false;
 
@@ -42,8 +44,9 @@ export class ServerUnderTest {
     readonly directory: string,
   ) {
     this.#command = command;
-    this.#leash = new Leash([directory]);
-    this.#log = join(directory, 'output.log');
+    this.#saved = `${directory}.saved`;
+    this.#leash = new Leash([directory, this.#saved]);
+    this.#log = join(directory, OUTPUT);
   }
 
   static makeDirectory(): string {
@@ -61,7 +64,7 @@ export class ServerUnderTest {
 
   /** Everything that it wrote to its output, over all its lives. */
   get output(): string {
-    return readFileSync(this.#log, 'utf8');
+    return existsSync(this.#log) ? readFileSync(this.#log, 'utf8') : '';
   }
 
   /** Resolves when it answers. */
@@ -104,7 +107,6 @@ export class ServerUnderTest {
       `${this.name} answers`,
       START_MS,
     );
-    this.answeredAt = performance.now();
   }
 
   /** Ends it by a signal, and resolves when it is gone; what it keeps stays. */
@@ -131,6 +133,21 @@ export class ServerUnderTest {
   /** Lets it go on. */
   thaw(): void {
     this.#child?.kill('SIGCONT');
+  }
+
+  /** Copies what it keeps, as it is now; it is not to be running. */
+  save(): void {
+    const { directory } = this;
+    rmSync(this.#saved, { recursive: true, force: true });
+    cpSync(directory, this.#saved, { recursive: true });
+  }
+
+  /** Puts back what was saved; it is not to be running. What it wrote to its output stays. */
+  restore(): void {
+    for (const name of readdirSync(this.directory)) {
+      if (name !== OUTPUT) rmSync(join(this.directory, name), { recursive: true });
+    }
+    cpSync(this.#saved, this.directory, { recursive: true, filter: (path) => basename(path) !== OUTPUT });
   }
 
   /** Kills it and removes what it kept. */

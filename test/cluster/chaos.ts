@@ -1,0 +1,172 @@
+/**
+ * `npm run chaos`: every fault that a cluster may meet, with real engines, several app processes behind a balancer, and clients that
+ * count. Every client got every acknowledged event once and in order, or was told of the gap.
+ */
+import { readOptions } from '../endurance/command-line.js';
+import { milliseconds } from '../endurance/figures.js';
+import { isThere, type EngineName } from './engine.js';
+import { FAULTS, type Fault } from './faults.js';
+import { evidenceOf, runTrial, type Load, type TrialOutcome } from './trial.js';
+
+const options = readOptions({
+  /** `redis`, `nats`, `all`. */
+  engine: 'all',
+  /** How many runs of each fault, each of a seed of its own. */
+  seeds: 1,
+  /** The first; `--seed 17 --seeds 1` plays one again, as far as processes allow. */
+  seed: 1,
+  /** `T1,T5`; all when absent. */
+  faults: '',
+  /** How long a fault under load lasts. */
+  seconds: 10,
+  clients: 30,
+  topics: 200,
+  rate: 400,
+  /** Runs at a time. */
+  concurrency: 1,
+  /** For machines that do other things meanwhile: smaller, and no judgement of times. */
+  short: false,
+  /** Prints what is tried, and tries nothing. */
+  list: false,
+});
+
+/** From the engine's return until publishing is back on every node, at most. */
+const BACK_MS = 2_000;
+
+interface Run {
+  readonly fault: Fault;
+  readonly engine: EngineName;
+  readonly seed: number;
+}
+
+interface Result extends Run {
+  readonly breaches: readonly string[];
+  readonly told: string;
+  readonly outcome: TrialOutcome | null;
+}
+
+const engines = (['redis', 'nats'] as const).filter((name) => options.engine === 'all' || options.engine === name);
+const named = options.faults === '' ? null : options.faults.split(',');
+const faults = FAULTS.filter(({ name }) => named === null || named.includes(name));
+const unknown = named?.filter((name) => !FAULTS.some((fault) => fault.name === name)) ?? [];
+if (unknown.length > 0) throw new Error(`There is no fault ${unknown.join(', ')}; --list tells of all.`);
+if (engines.length === 0) throw new Error(`--engine is redis, nats or all, not "${options.engine}".`);
+if (options.list) {
+  for (const { name, what, engines: of } of FAULTS) console.log(`${name.padEnd(4)}${what} (${of.join(', ')})`);
+} else {
+  await runAll();
+}
+
+async function runAll(): Promise<void> {
+  const runs: Run[] = [];
+  for (let seed = options.seed; seed < options.seed + options.seeds; seed += 1) {
+    for (const fault of faults) {
+      for (const engine of engines)
+        if (fault.engines.includes(engine) && isThere(engine)) runs.push({ fault, engine, seed });
+    }
+  }
+  const results: Result[] = [];
+  const beganAt = Date.now();
+  let next = 0;
+  const playSome = async (): Promise<void> => {
+    for (let run = runs[next]; run !== undefined; run = runs[next]) {
+      next += 1;
+      const result = await play(run);
+      results.push(result);
+      console.log(lineOf(result));
+      for (const breach of result.breaches) console.log(`    BREACH ${breach}`);
+    }
+  };
+  await Promise.all(Array.from({ length: options.concurrency }, playSome));
+  console.log(`\n${tableOf(results)}\n`);
+  const breached = results.filter(({ breaches }) => breaches.length > 0).length;
+  const seconds = ((Date.now() - beganAt) / 1_000).toFixed(0);
+  console.log(`${results.length} runs in ${seconds} s: ${breached} of them broke a promise`);
+  process.exitCode = breached === 0 && results.length > 0 ? 0 : 1;
+}
+
+async function play({ fault, engine, seed }: Run): Promise<Result> {
+  const evidence = evidenceOf(fault.name, engine, seed);
+  try {
+    if ('script' in fault) {
+      const { breaches, told } = await fault.script({ engine, seed, short: options.short, evidence });
+      return { fault, engine, seed, breaches, told, outcome: null };
+    }
+    const load: Load = {
+      clients: options.clients,
+      topics: options.topics,
+      perSecond: options.rate,
+      seconds: options.seconds,
+    };
+    const outcome = await runTrial({ load, ...fault.trial(load), engine, seed, evidence });
+    const late = outcome.backMs !== null && outcome.backMs > BACK_MS && !options.short;
+    const breaches = late
+      ? [...outcome.breaches, `publishing was back ${milliseconds(outcome.backMs ?? 0)} after the engine`]
+      : outcome.breaches;
+    return { fault, engine, seed, breaches, told: toldOf(outcome), outcome };
+  } catch (error) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { fault, engine, seed, breaches: [text], told: 'did not come to its end', outcome: null };
+  }
+}
+
+function toldOf({
+  acknowledged,
+  delivered,
+  closes,
+  gaps,
+  lost,
+  backMs,
+  slowestMs,
+  longestCursor,
+}: TrialOutcome): string {
+  return (
+    `${acknowledged} acknowledged, ${delivered} delivered, ${closes} reconnects, ${gaps} gaps told, ${lost} lost by the engine; ` +
+    `${backMs === null ? '' : `publishing back after ${milliseconds(backMs)}, `}` +
+    `slowest publish ${milliseconds(slowestMs)}, longest cursor ${longestCursor} bytes`
+  );
+}
+
+function lineOf({ fault, engine, seed, told, breaches }: Result): string {
+  return `${breaches.length === 0 ? 'kept  ' : 'BROKEN'} ${fault.name} ${engine} seed ${seed}: ${told}`;
+}
+
+/** One line for each fault and engine. */
+function tableOf(results: readonly Result[]): string {
+  const rows = faults.flatMap((fault) =>
+    engines.flatMap((engine) => {
+      const of = results.filter((result) => result.fault === fault && result.engine === engine);
+      if (of.length === 0) return [];
+      const sum = (value: (outcome: TrialOutcome) => number): number =>
+        of.reduce((total, { outcome }) => total + (outcome === null ? 0 : value(outcome)), 0);
+      const back = Math.max(...of.map(({ outcome }) => outcome?.backMs ?? -1));
+      return [
+        [
+          fault.name,
+          engine,
+          `${of.filter(({ breaches }) => breaches.length === 0).length}/${of.length}`,
+          String(sum(({ acknowledged }) => acknowledged)),
+          String(sum(({ delivered }) => delivered)),
+          String(sum(({ closes }) => closes)),
+          String(sum(({ gaps }) => gaps)),
+          String(sum(({ lost }) => lost)),
+          back < 0 ? '-' : milliseconds(back),
+          fault.what,
+        ],
+      ];
+    }),
+  );
+  const all = [
+    ['fault', 'engine', 'kept', 'acked', 'delivered', 'reconnects', 'gaps', 'lost', 'back within', ''],
+    ...rows,
+  ];
+  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? [];
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
