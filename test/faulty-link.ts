@@ -166,6 +166,9 @@ class Passage {
       // What comes later does not overtake when the delay is taken away.
       if (due.length === 1) pass();
     };
+    sink.on('drain', () => {
+      if (!this.#stalled.has(source)) source.resume();
+    });
     source.on('error', () => undefined);
     source.on('close', () => inTurn(() => sink.destroy()));
     source.on('end', () => inTurn(() => sink.end()));
@@ -173,12 +176,7 @@ class Passage {
       const part = chunk.subarray(0, passable(chunk.length));
       if (part.length > 0) {
         inTurn(() => {
-          if (sink.writable && !sink.write(part)) {
-            source.pause();
-            sink.once('drain', () => {
-              if (!this.#stalled.has(source)) source.resume();
-            });
-          }
+          if (sink.writable && !sink.write(part)) source.pause();
         });
       }
       if (part.length === chunk.length) return;

@@ -5,11 +5,11 @@
 import { readOptions } from '../endurance/command-line.js';
 import { milliseconds } from '../endurance/figures.js';
 import { isThere, type EngineName } from './engine.js';
-import { FAULTS, type Fault } from './faults.js';
+import { allInTurn, FAULTS, type Fault } from './faults.js';
 import { evidenceOf, runTrial, type Load, type TrialOutcome } from './trial.js';
 
 const options = readOptions({
-  /** `redis`, `nats`, `all`. */
+  /** `redis`, `nats`, `all`; or `naive`, the control, which breaks its word. */
   engine: 'all',
   /** How many runs of each fault, each of a seed of its own. */
   seeds: 1,
@@ -19,12 +19,17 @@ const options = readOptions({
   faults: '',
   /** How long a fault under load lasts. */
   seconds: 10,
+  /** How long publishers, and then clients, have to come to their ends afterwards, in seconds. */
+  settle: 20,
   clients: 30,
   topics: 200,
   rate: 400,
   /** Runs at a time. */
   concurrency: 1,
-  /** For machines that do other things meanwhile: smaller, and no judgement of times. */
+  /**
+   * Everything once in a minute or so: what can be done to one cluster is done in turn, the rest is smaller. Times are told and not
+   * judged, since such a machine does other things meanwhile.
+   */
   short: false,
   /** Prints what is tried, and tries nothing. */
   list: false,
@@ -37,6 +42,7 @@ interface Run {
   readonly fault: Fault;
   readonly engine: EngineName;
   readonly seed: number;
+  readonly load: Load;
 }
 
 interface Result extends Run {
@@ -45,9 +51,10 @@ interface Result extends Run {
   readonly outcome: TrialOutcome | null;
 }
 
-const engines = (['redis', 'nats'] as const).filter((name) => options.engine === 'all' || options.engine === name);
+const engines = (['redis', 'nats', 'naive'] as const).filter((name) =>
+  options.engine === 'all' ? name !== 'naive' : options.engine === name,
+);
 const named = options.faults === '' ? null : options.faults.split(',');
-const faults = FAULTS.filter(({ name }) => named === null || named.includes(name));
 const unknown = named?.filter((name) => !FAULTS.some((fault) => fault.name === name)) ?? [];
 if (unknown.length > 0) throw new Error(`There is no fault ${unknown.join(', ')}; --list tells of all.`);
 if (engines.length === 0) throw new Error(`--engine is redis, nats or all, not "${options.engine}".`);
@@ -60,10 +67,7 @@ if (options.list) {
 async function runAll(): Promise<void> {
   const runs: Run[] = [];
   for (let seed = options.seed; seed < options.seed + options.seeds; seed += 1) {
-    for (const fault of faults) {
-      for (const engine of engines)
-        if (fault.engines.includes(engine) && isThere(engine)) runs.push({ fault, engine, seed });
-    }
+    for (const engine of engines.filter(isThere)) runs.push(...runsOf(engine, seed));
   }
   const results: Result[] = [];
   const beganAt = Date.now();
@@ -85,28 +89,46 @@ async function runAll(): Promise<void> {
   process.exitCode = breached === 0 && results.length > 0 ? 0 : 1;
 }
 
-async function play({ fault, engine, seed }: Run): Promise<Result> {
+/** All faults of an engine, or those that were named. */
+function runsOf(engine: EngineName, seed: number): Run[] {
+  const load: Load = {
+    clients: options.clients,
+    topics: options.topics,
+    perSecond: options.rate,
+    seconds: options.seconds,
+    settleMs: options.settle * 1_000,
+  };
+  const applies = FAULTS.filter(({ engines: of }) => of.includes(engine === 'naive' ? 'redis' : engine));
+  if (!options.short || named !== null) {
+    return applies
+      .filter(({ name }) => named === null || named.includes(name))
+      .map((fault) => ({ fault, engine, seed, load }));
+  }
+  const { fault: first, seconds } = allInTurn(engine, load);
+  const others = applies.filter((fault) => 'script' in fault || fault.inTurnSeconds === undefined);
+  return [
+    { fault: first, engine, seed, load: { ...load, seconds } },
+    ...others.map((fault) => ({ fault, engine, seed, load })),
+  ];
+}
+
+async function play(run: Run): Promise<Result> {
+  const { fault, engine, seed, load } = run;
   const evidence = evidenceOf(fault.name, engine, seed);
   try {
     if ('script' in fault) {
       const { breaches, told } = await fault.script({ engine, seed, short: options.short, evidence });
-      return { fault, engine, seed, breaches, told, outcome: null };
+      return { ...run, breaches, told, outcome: null };
     }
-    const load: Load = {
-      clients: options.clients,
-      topics: options.topics,
-      perSecond: options.rate,
-      seconds: options.seconds,
-    };
     const outcome = await runTrial({ load, ...fault.trial(load), engine, seed, evidence });
     const late = outcome.backMs !== null && outcome.backMs > BACK_MS && !options.short;
     const breaches = late
       ? [...outcome.breaches, `publishing was back ${milliseconds(outcome.backMs ?? 0)} after the engine`]
       : outcome.breaches;
-    return { fault, engine, seed, breaches, told: toldOf(outcome), outcome };
+    return { ...run, breaches, told: toldOf(outcome), outcome };
   } catch (error) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return { fault, engine, seed, breaches: [text], told: 'did not come to its end', outcome: null };
+    return { ...run, breaches: [text], told: 'did not come to its end', outcome: null };
   }
 }
 
@@ -133,29 +155,27 @@ function lineOf({ fault, engine, seed, told, breaches }: Result): string {
 
 /** One line for each fault and engine. */
 function tableOf(results: readonly Result[]): string {
-  const rows = faults.flatMap((fault) =>
-    engines.flatMap((engine) => {
-      const of = results.filter((result) => result.fault === fault && result.engine === engine);
-      if (of.length === 0) return [];
+  const kinds = new Map(results.map((result) => [`${result.fault.name} ${result.engine}`, result]));
+  const rows = [...kinds.values()]
+    .sort((one, other) => FAULTS.indexOf(one.fault) - FAULTS.indexOf(other.fault))
+    .map(({ fault, engine }) => {
+      const of = results.filter((result) => result.fault.name === fault.name && result.engine === engine);
       const sum = (value: (outcome: TrialOutcome) => number): number =>
         of.reduce((total, { outcome }) => total + (outcome === null ? 0 : value(outcome)), 0);
       const back = Math.max(...of.map(({ outcome }) => outcome?.backMs ?? -1));
       return [
-        [
-          fault.name,
-          engine,
-          `${of.filter(({ breaches }) => breaches.length === 0).length}/${of.length}`,
-          String(sum(({ acknowledged }) => acknowledged)),
-          String(sum(({ delivered }) => delivered)),
-          String(sum(({ closes }) => closes)),
-          String(sum(({ gaps }) => gaps)),
-          String(sum(({ lost }) => lost)),
-          back < 0 ? '-' : milliseconds(back),
-          fault.what,
-        ],
+        fault.name,
+        engine,
+        `${of.filter(({ breaches }) => breaches.length === 0).length}/${of.length}`,
+        String(sum(({ acknowledged }) => acknowledged)),
+        String(sum(({ delivered }) => delivered)),
+        String(sum(({ closes }) => closes)),
+        String(sum(({ gaps }) => gaps)),
+        String(sum(({ lost }) => lost)),
+        back < 0 ? '-' : milliseconds(back),
+        fault.what,
       ];
-    }),
-  );
+    });
   const all = [
     ['fault', 'engine', 'kept', 'acked', 'delivered', 'reconnects', 'gaps', 'lost', 'back within', ''],
     ...rows,

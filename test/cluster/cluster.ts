@@ -59,7 +59,7 @@ export class Cluster {
   static async start(settings: ClusterSettings): Promise<Cluster> {
     const engine = await startEngine(settings.engine, settings.engineSettings);
     const nodes: ClusterNode[] = [];
-    const count = settings.engine === 'memory' ? 1 : (settings.nodes ?? 3);
+    const count = settings.nodes ?? 3;
     for (let made = 0; made < count; made += 1) nodes.push(await makeNode(`node ${made + 1}`, engine, settings));
     const roundRobin = new RoundRobin(
       nodes.map(({ port }) => port),

@@ -1,13 +1,14 @@
 /** The engines that clusters run on: how a process opens a backplane on one, and how a test starts and stops one. */
-import { MemoryBackplane, type Backplane } from '@sse-channels/engine';
+import type { Backplane } from '@sse-channels/engine';
 import { NatsBackplane } from '@sse-channels/nats';
 import { RedisBackplane } from '@sse-channels/redis';
 import { findNatsServer, NatsCluster, NatsServer, type NatsSettings } from '../engines/nats-server.js';
 import { findRedisServer, RedisServer, type RedisSettings } from '../engines/redis-server.js';
 import type { ServerUnderTest } from '../engines/server-under-test.js';
+import { NaiveBackplane } from './naive-backplane.js';
 
-/** `memory` is for the harness itself: one node, and no engine to fail. */
-export type EngineName = 'redis' | 'nats' | 'memory';
+/** `naive` is the control: Redis with a backplane that loses events. */
+export type EngineName = 'redis' | 'nats' | 'naive';
 
 /** What a process needs to open a backplane. */
 export interface EngineAddress {
@@ -32,26 +33,22 @@ export interface Engine {
 }
 
 export function openBackplane({ engine, hosts, replicas }: EngineAddress): Backplane {
-  if (engine === 'memory') return new MemoryBackplane();
+  if (engine === 'naive') return new NaiveBackplane(`redis://${hosts[0]}`);
   if (engine === 'redis') return new RedisBackplane({ url: `redis://${hosts[0]}` });
   return new NatsBackplane({ servers: [...hosts], replicas });
 }
 
 /** Whether the engine's server is on this machine; what is left out without it was said. */
 export function isThere(engine: EngineName): boolean {
-  if (engine === 'memory') return true;
-  return (engine === 'redis' ? findRedisServer() : findNatsServer()) !== null;
+  return (engine === 'nats' ? findNatsServer() : findRedisServer()) !== null;
 }
 
 export async function startEngine(engine: EngineName, settings: EngineSettings = {}): Promise<Engine> {
-  if (engine === 'memory') {
-    return { servers: [], address: { engine, hosts: [], replicas: 1 }, stop: () => Promise.resolve() };
-  }
   if (settings.replicated === true) {
     const cluster = await NatsCluster.start(settings.nats);
     return engineOf(engine, cluster.servers, 3);
   }
-  const server = engine === 'redis' ? await RedisServer.start(settings.redis) : await NatsServer.start(settings.nats);
+  const server = engine === 'nats' ? await NatsServer.start(settings.nats) : await RedisServer.start(settings.redis);
   return engineOf(engine, [server], 1);
 }
 

@@ -16,6 +16,7 @@ import {
   engineFreezes,
   engineKills,
   halfOpenLinks,
+  inTurn,
   lateNodes,
   lostTails,
   nodeFreezes,
@@ -27,6 +28,8 @@ import {
 } from './storms.js';
 import type { Load, TrialSettings } from './trial.js';
 
+type TrialOf = Omit<TrialSettings, 'engine' | 'seed' | 'load' | 'evidence'> & { readonly load?: Load };
+
 /** A fault under load is a trial; one that is told step by step is a script. */
 export type Fault = {
   readonly name: string;
@@ -34,9 +37,9 @@ export type Fault = {
   readonly engines: readonly EngineName[];
 } & (
   | {
-      readonly trial: (
-        load: Load,
-      ) => Omit<TrialSettings, 'engine' | 'seed' | 'load' | 'evidence'> & { readonly load?: Load };
+      readonly trial: (load: Load) => TrialOf;
+      /** How many seconds it has where faults are done in turn to one cluster; absent where it needs one of its own. */
+      readonly inTurnSeconds?: number;
     }
   | { readonly script: (settings: ScriptSettings) => Promise<ScriptOutcome> }
 );
@@ -52,36 +55,42 @@ export const FAULTS: readonly Fault[] = [
     name: 'T1',
     what: 'the engine is killed five times',
     engines: BOTH,
+    inTurnSeconds: 4,
     trial: () => ({ storm: engineKills(5) }),
   },
   {
     name: 'T2',
     what: 'the engine closes connections of nodes every 300 to 700 ms',
     engines: BOTH,
+    inTurnSeconds: 2,
     trial: () => ({ storm: clientKills }),
   },
   {
     name: 'T3',
     what: 'connections of nodes and of clients are cut on their way',
     engines: BOTH,
+    inTurnSeconds: 2,
     trial: () => ({ storm: together(tcpDrops, delays) }),
   },
   {
     name: 'T4',
     what: 'links of nodes are half open: nothing comes, and nobody closes',
     engines: BOTH,
+    inTurnSeconds: 4,
     trial: () => ({ storm: halfOpenLinks }),
   },
   {
     name: 'T5',
     what: 'T1 to T4 at a time, and clients that leave and come back',
     engines: BOTH,
+    inTurnSeconds: 4,
     trial: () => ({ storm: together(engineKills(2), clientKills, tcpDrops, halfOpenLinks, clientCuts) }),
   },
   {
     name: 'T6',
     what: 'streams of 25 topics with one cursor under T1 and T2',
     engines: BOTH,
+    inTurnSeconds: 3,
     trial: () => ({ topicsOfEach: 25, storm: together(engineKills(3), clientKills, clientCuts) }),
   },
   {
@@ -128,6 +137,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'T12',
     what: 'answers are lost after the append was done',
     engines: BOTH,
+    inTurnSeconds: 2,
     trial: () => ({ storm: repliesCut }),
   },
   {
@@ -140,6 +150,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'T14',
     what: 'bursts of up to 60 appends that nobody awaits, while the engine is killed',
     engines: BOTH,
+    inTurnSeconds: 3,
     trial: () => ({ maxBurst: 60, storm: together(engineKills(3), clientKills) }),
   },
   {
@@ -161,24 +172,48 @@ export const FAULTS: readonly Fault[] = [
     name: 'E1',
     what: 'the engine stands still for some seconds',
     engines: BOTH,
+    inTurnSeconds: 4,
     trial: () => ({ storm: engineFreezes }),
   },
   {
     name: 'N1',
     what: 'app processes are killed and started again',
     engines: BOTH,
+    inTurnSeconds: 3,
     trial: () => ({ storm: nodeKills }),
   },
   {
     name: 'N2',
     what: 'an app process stands still for 6 s; its clients go elsewhere',
     engines: BOTH,
+    inTurnSeconds: 4,
     trial: () => ({ storm: nodeFreezes(6_000) }),
   },
   {
     name: 'N3',
     what: 'a node comes late',
     engines: BOTH,
+    inTurnSeconds: 2,
     trial: () => ({ cluster: { late: 1 }, storm: lateNodes }),
   },
 ];
+
+/** The faults that can be done to one cluster, one after the other, and how many seconds that takes. */
+export function allInTurn(engine: EngineName, load: Load): { readonly fault: Fault; readonly seconds: number } {
+  const shares = FAULTS.flatMap((fault) =>
+    'trial' in fault && fault.inTurnSeconds !== undefined && fault.engines.includes(engine)
+      ? [{ name: fault.name, seconds: fault.inTurnSeconds, play: fault.trial(load).storm }]
+      : [],
+  );
+  const fault: Fault = {
+    name: shares.map(({ name }) => name).join(' '),
+    what: 'in turn to one cluster',
+    engines: [engine],
+    trial: () => ({
+      cluster: { late: 1 },
+      maxBurst: 40,
+      storm: inTurn(shares.map(({ seconds, play }) => [seconds, play])),
+    }),
+  };
+  return { fault, seconds: shares.reduce((sum, { seconds }) => sum + seconds, 0) };
+}

@@ -5,6 +5,7 @@ import type { Backplane } from '@sse-channels/engine';
 import { compareOffsets, parseCursor } from '@sse-channels/protocol';
 import { eventually } from '@sse-channels/testing';
 import { Dice } from '../endurance/fuzz/dice.js';
+import { Breaches } from './breaches.js';
 import { Cluster, HEARTBEAT_MS, type ClusterSettings } from './cluster.js';
 import { ClusterClient } from './cluster-client.js';
 import { openBackplane, type EngineName } from './engine.js';
@@ -19,6 +20,8 @@ export interface Load {
   /** Numbers published over all topics. */
   readonly perSecond: number;
   readonly seconds: number;
+  /** How long publishers, and then clients, have to come to their ends after the fault, in milliseconds. */
+  readonly settleMs: number;
 }
 
 /** What a fault may do to what is published. */
@@ -66,13 +69,9 @@ export interface TrialOutcome {
 /** A client of several topics reads so many. */
 const SEVERAL = 25;
 const MAX_BURST = 8;
-/** How long publishers and clients have to come to their ends after the fault, in milliseconds. */
-const SETTLE_MS = 20_000;
 /** The longest cursor, in bytes. */
 const MAX_CURSOR = 256;
 const PAGE = 500;
-/** How many examples of a breach are named. */
-const NAMED = 6;
 
 export async function runTrial(settings: TrialSettings): Promise<TrialOutcome> {
   const cluster = await Cluster.start({ engine: settings.engine, ...settings.cluster });
@@ -105,7 +104,7 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
   );
   const clients = clientsOf(cluster, settings, topics);
   await Promise.all(clients.map((client) => client.begin()));
-  const breaches: string[] = [];
+  const breaches = new Breaches();
   const publishing = Promise.all(publishers.map((publisher) => publisher.run()));
   try {
     await new Storm(cluster, clients, Dice.ofCase(seed, -1), load.seconds).play(settings.storm);
@@ -113,9 +112,13 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
     for (const publisher of publishers) publisher.stop();
     await cluster.heal();
   }
-  if (!(await within(SETTLE_MS, publishing))) {
-    const left = publishers.filter(({ last, unknown }) => unknown.has(last)).map(({ settings: { topic } }) => topic);
-    breaches.push(`no answer to publishes of ${named(left)} within ${SETTLE_MS} ms after the fault`);
+  if (!(await within(load.settleMs, publishing))) {
+    breaches.add(
+      'publishes that were never answered',
+      publishers
+        .filter(({ last, unknown }) => unknown.has(last))
+        .map(({ last, settings: { topic } }) => `${topic}/${last}`),
+    );
     for (const publisher of publishers) publisher.abandon();
   }
   const logs = await finalLogs(cluster, topics);
@@ -123,7 +126,7 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
   await eventually(
     () => clients.every((client) => isAtEnd(client, history)),
     'every client is at the end',
-    SETTLE_MS,
+    load.settleMs,
   ).catch(() => undefined);
   await Promise.all(clients.map((client) => client.end()));
 
@@ -131,24 +134,33 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
   for (const publisher of publishers) {
     const { topic } = publisher.settings;
     const { lost: lostHere, ...wrong } = judgeLog(logs.get(topic) ?? [], publisher);
+    const named = (numbers: readonly number[]): string[] => numbers.map((number) => `${topic}/${number}`);
     lost += lostHere.length;
-    if (settings.allow?.lost !== true && !trims(settings)) tell(`acknowledged and lost in ${topic}`, lostHere);
-    for (const [what, numbers] of Object.entries(wrong)) tell(`${what} in the log of ${topic}`, numbers);
-    tell(`publishes of ${topic} that failed`, publisher.failures);
+    if (settings.allow?.lost !== true && !trims(settings)) breaches.add('acknowledged and lost', named(lostHere));
+    for (const [what, numbers] of Object.entries(wrong)) breaches.add(`${what} in the log`, named(numbers));
+    breaches.add('publishes that failed', publisher.failures);
   }
   let gaps = 0;
   for (const [index, client] of clients.entries()) {
     const { gaps: told, needless, ...wrong } = judgeClient(client.given, client.settings.topics, history);
     gaps += told;
-    for (const [what, names] of Object.entries(wrong)) tell(`${what} at client ${index}`, names);
-    if (needless > 0) breaches.push(`client ${index} was told ${needless} gaps where nothing is missing`);
-    if (told > 0 && settings.allow?.gaps !== true) breaches.push(`client ${index} was told ${told} gaps`);
-    tell(`answers to client ${index} that are no stream`, client.refusals);
+    for (const [what, names] of Object.entries(wrong)) {
+      breaches.add(
+        `${what} at clients`,
+        names.map((name) => `${name} at ${index}`),
+      );
+    }
+    const all = settings.allow?.gaps === true ? needless : told;
+    breaches.add(
+      'gaps told where nothing is missing',
+      Array.from({ length: all }, () => `client ${index}`),
+    );
+    breaches.add('answers to clients that are no stream', client.refusals);
   }
-  tell('alarms', cluster.alarms);
+  breaches.add('alarms', cluster.alarms);
   const longestCursor = Math.max(...clients.map((client) => client.longestCursor));
-  if (longestCursor > MAX_CURSOR) breaches.push(`a cursor of ${longestCursor} bytes`);
-  if (acknowledgements.length === 0) breaches.push('nothing was acknowledged');
+  if (longestCursor > MAX_CURSOR) breaches.add('cursor that is too long', [`${longestCursor} bytes`]);
+  if (acknowledgements.length === 0) breaches.add('time without any acknowledgement', ['all of it']);
   return {
     acknowledged: publishers.reduce((sum, { acknowledged }) => sum + acknowledged.size, 0),
     delivered: clients.reduce((sum, { given }) => sum + given.length, 0),
@@ -158,12 +170,8 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
     backMs: backAfter(cluster, acknowledgements),
     slowestMs: Math.max(...publishers.map(({ slowestMs }) => slowestMs)),
     longestCursor,
-    breaches,
+    breaches: breaches.lines,
   };
-
-  function tell(what: string, examples: ReadonlyArray<string | number>): void {
-    if (examples.length > 0) breaches.push(`${examples.length} ${what}: ${named(examples)}`);
-  }
 }
 
 function clientsOf(cluster: Cluster, settings: TrialSettings, topics: readonly string[]): ClusterClient[] {
@@ -260,12 +268,7 @@ async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
   }
 }
 
-function named(examples: ReadonlyArray<string | number>): string {
-  const more = examples.length > NAMED ? ', …' : '';
-  return `${examples.slice(0, NAMED).join(', ')}${more}`;
-}
-
 /** Where the evidence of a trial is kept. */
 export function evidenceOf(fault: string, engine: EngineName, seed: number): string {
-  return join('artifacts', 'chaos', `${fault}-${engine}-${seed}`);
+  return join('artifacts', 'chaos', `${fault.replaceAll(' ', '-')}-${engine}-${seed}`);
 }
