@@ -114,9 +114,12 @@ export const FAULTS: readonly Fault[] = [
     what: 'a node stands still for 6 s while the log keeps 50 events of each topic',
     engines: BOTH,
     trial: (load) => ({
-      load: { ...load, topics: Math.ceil(load.topics / 10) },
+      load: { ...load, topics: Math.ceil(load.topics / 20) },
       allow: { gaps: true },
-      cluster: { keepEvents: FEW_KEPT },
+      cluster: {
+        keepEvents: FEW_KEPT,
+        engineSettings: { redis: { 'client-output-buffer-limit': 'pubsub 256kb 64kb 5' } },
+      },
       silenceMs: PATIENT_MS,
       storm: nodeFreezes(6_000),
     }),

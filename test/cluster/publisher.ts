@@ -24,7 +24,7 @@ export interface PublisherSettings {
 }
 
 /** When a keyed request counts as lost, in milliseconds: a node may be frozen. */
-const REQUEST_MS = 8_000;
+const REQUEST_MS = 2_500;
 const RETRY_MS = 100;
 
 export class Publisher {

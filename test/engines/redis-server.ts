@@ -30,7 +30,7 @@ export class RedisServer extends ServerUnderTest {
       {
         name: `Redis on port ${port}`,
         program,
-        words: Object.entries(all).flatMap(([name, value]) => [`--${name}`, String(value)]),
+        words: Object.entries(all).flatMap(([name, value]) => [`--${name}`, ...String(value).split(' ')]),
         answers: async () => (await this.send('PING')) === 'PONG',
       },
       directory,
