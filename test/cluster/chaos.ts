@@ -120,8 +120,10 @@ async function play(run: Run): Promise<Result> {
       const { breaches, told } = await fault.script({ engine, seed, short: options.short, evidence });
       return { ...run, breaches, told, outcome: null };
     }
-    const outcome = await runTrial({ load, ...fault.trial(load), engine, seed, evidence });
-    const late = outcome.backMs !== null && outcome.backMs > BACK_MS && !options.short;
+    const trial = fault.trial(load);
+    const outcome = await runTrial({ load, ...trial, engine, seed, evidence });
+    const judged = !options.short && trial.allow?.late !== true;
+    const late = judged && outcome.backMs !== null && outcome.backMs > BACK_MS;
     const breaches = late
       ? [...outcome.breaches, `publishing was back ${milliseconds(outcome.backMs ?? 0)} after the engine`]
       : outcome.breaches;

@@ -84,7 +84,10 @@ export const FAULTS: readonly Fault[] = [
     what: 'T1 to T4 at a time, and clients that leave and come back',
     engines: BOTH,
     inTurnSeconds: 4,
-    trial: () => ({ storm: together(engineKills(2), clientKills, tcpDrops, halfOpenLinks, clientCuts) }),
+    trial: () => ({
+      allow: { late: true },
+      storm: together(engineKills(2), clientKills, tcpDrops, halfOpenLinks, clientCuts),
+    }),
   },
   {
     name: 'T6',
@@ -167,6 +170,7 @@ export const FAULTS: readonly Fault[] = [
     what: 'three replicas, killed in turn',
     engines: ['nats'],
     trial: () => ({
+      allow: { late: true },
       cluster: { engineSettings: { replicated: true } },
       storm: together(rollingKills, clientCuts),
     }),

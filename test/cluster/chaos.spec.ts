@@ -1,0 +1,53 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { compileProgram } from '../../.ci/compile-program.mjs';
+import { isThere } from './engine.js';
+
+const run = promisify(execFile);
+
+/** Every fault once, as `npm run chaos -- --short` does it; docs/cluster-faults.md tells of the long form. */
+describe('a cluster under faults', () => {
+  let program: string;
+
+  beforeAll(() => {
+    program = `${compileProgram('test/cluster')}/test/cluster/chaos.js`;
+  });
+
+  for (const engine of ['redis', 'nats'] as const) {
+    (isThere(engine) ? it : it.skip)(
+      `keeps every promise on ${engine}, whatever fails`,
+      async () => {
+        const { stdout } = await run(process.execPath, [
+          program,
+          '--short',
+          '--seconds',
+          '6',
+          '--engine',
+          engine,
+          '--concurrency',
+          '3',
+        ]);
+
+        expect(stdout).toMatch(/\n\d+ runs in \d+ s: 0 of them broke a promise\n$/);
+      },
+      240_000,
+    );
+  }
+
+  (isThere('naive') ? it : it.skip)(
+    'says so where a backplane loses events',
+    async () => {
+      const options = ['--engine', 'naive', '--faults', 'T2', '--seconds', '3', '--settle', '2'];
+
+      const { stdout } = await run(process.execPath, [program, ...options]).catch(
+        (error: unknown) => error as { stdout: string },
+      );
+
+      expect(stdout).toMatch(/BROKEN T2 naive seed 1: \d+ acknowledged/);
+      expect(stdout).toMatch(/BREACH \d+ missed at clients/);
+      expect(stdout).toMatch(/\n1 runs in \d+ s: 1 of them broke a promise\n$/);
+    },
+    60_000,
+  );
+});
