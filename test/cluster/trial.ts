@@ -1,4 +1,5 @@
 /** One fault with one seed: a cluster under load while the fault is done to it, and what became of the promise. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Backplane } from '@sse-channels/engine';
@@ -78,9 +79,7 @@ const PAGE = 500;
 export async function runTrial(settings: TrialSettings): Promise<TrialOutcome> {
   const cluster = await Cluster.start({ engine: settings.engine, ...settings.cluster });
   try {
-    const outcome = await play(cluster, settings);
-    if (outcome.breaches.length > 0 && settings.evidence !== null) cluster.keepOutput(settings.evidence);
-    return outcome;
+    return await play(cluster, settings);
   } finally {
     await cluster.stop();
   }
@@ -164,6 +163,10 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
   const longestCursor = Math.max(...clients.map((client) => client.longestCursor));
   if (longestCursor > MAX_CURSOR) breaches.add('cursor that is too long', [`${longestCursor} bytes`]);
   if (acknowledgements.length === 0) breaches.add('time without any acknowledgement', ['all of it']);
+  if (breaches.lines.length > 0 && settings.evidence !== null) {
+    cluster.keepOutput(settings.evidence);
+    keepGiven(settings.evidence, clients, history);
+  }
   return {
     acknowledged: publishers.reduce((sum, { acknowledged }) => sum + acknowledged.size, 0),
     delivered: clients.reduce((sum, { given }) => sum + given.length, 0),
@@ -270,6 +273,20 @@ async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
   } finally {
     over.abort();
   }
+}
+
+/** Writes what each client was given of each of its topics, and what the log has: a line each. */
+function keepGiven(directory: string, clients: readonly ClusterClient[], history: FinalLogs): void {
+  const lines = clients.flatMap(({ given, settings: { topics } }, index) =>
+    topics.map((topic) => {
+      const items = given.flatMap((item) => (item.topic === topic ? ['gap' in item ? item.gap : item.number] : []));
+      return `client ${index} ${topic}: ${items.join(' ')}`;
+    }),
+  );
+  for (const [topic, log] of history) {
+    lines.push(`log ${topic}: ${log.map(({ number, offset }) => `${number}@${offset}`).join(' ')}`);
+  }
+  writeFileSync(join(directory, 'given.txt'), `${lines.join('\n')}\n`);
 }
 
 /** Where the evidence of a trial is kept. */

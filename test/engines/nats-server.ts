@@ -2,9 +2,13 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { eventually } from '@sse-channels/testing';
 import { freePort } from '../free-port.js';
 import { findProgram, leaveOut } from '../programs.js';
 import { ServerUnderTest } from './server-under-test.js';
+
+/** How long three servers may take to choose a leader, in milliseconds. */
+const LEADER_MS = 30_000;
 
 /** The first version that tells the time of a record that it republishes. */
 const OLDEST = [2, 10] as const;
@@ -103,6 +107,12 @@ ${settings.configuration ?? ''}
     return `nats://127.0.0.1:${this.port}`;
   }
 
+  /** Whether JetStream's cluster has a leader, as this server sees it. */
+  async knowsLeader(): Promise<boolean> {
+    const { meta_cluster: cluster } = (await this.monitor('jsz')) as { meta_cluster?: { leader?: string } };
+    return (cluster?.leader ?? '') !== '';
+  }
+
   /** What its monitoring says: `monitor('jsz')`. */
   async monitor(page: string): Promise<unknown> {
     return (await fetch(`${this.#monitor}/${page}`)).json();
@@ -122,6 +132,9 @@ export class NatsCluster {
     try {
       // None of them answers before two are there.
       await Promise.all(cluster.servers.map((server) => server.start()));
+      for (const server of cluster.servers) {
+        await eventually(() => server.knowsLeader(), `${server.name} knows who leads`, LEADER_MS);
+      }
     } catch (error) {
       await cluster.stop();
       throw error;
