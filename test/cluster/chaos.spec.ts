@@ -2,38 +2,29 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { compileProgram } from '../../.ci/compile-program.mjs';
-import { isThere } from './engine.js';
+import { isThere, type EngineName } from './engine.js';
 
 const run = promisify(execFile);
 
 /** Every fault once, as `npm run chaos -- --short` does it; docs/cluster-faults.md tells of the long form. */
 describe('a cluster under faults', () => {
-  let program: string;
+  let program = '';
 
   beforeAll(() => {
     program = `${compileProgram('test/cluster')}/test/cluster/chaos.js`;
   });
 
-  for (const engine of ['redis', 'nats'] as const) {
-    (isThere(engine) ? it : it.skip)(
-      `keeps every promise on ${engine}, whatever fails`,
-      async () => {
-        const { stdout } = await run(process.execPath, [
-          program,
-          '--short',
-          '--seconds',
-          '6',
-          '--engine',
-          engine,
-          '--concurrency',
-          '3',
-        ]);
+  const playAll = async (engine: EngineName): Promise<void> => {
+    const options = ['--short', '--seconds', '6', '--engine', engine, '--concurrency', '3'];
 
-        expect(stdout).toMatch(/\n\d+ runs in \d+ s: 0 of them broke a promise\n$/);
-      },
-      240_000,
-    );
-  }
+    const { stdout } = await run(process.execPath, [program, ...options]);
+
+    expect(stdout).toMatch(/\n\d+ runs in \d+ s: 0 of them broke a promise\n$/);
+  };
+
+  (isThere('redis') ? it : it.skip)('keeps every promise on Redis, whatever fails', () => playAll('redis'), 240_000);
+
+  (isThere('nats') ? it : it.skip)('keeps every promise on NATS, whatever fails', () => playAll('nats'), 240_000);
 
   (isThere('naive') ? it : it.skip)(
     'says so where a backplane loses events',

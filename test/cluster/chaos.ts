@@ -146,7 +146,7 @@ function toldOf({
 }: TrialOutcome): string {
   return (
     `${acknowledged} acknowledged, ${delivered} delivered, ${closes} reconnects, ${gaps} gaps told, ${lost} lost by the engine; ` +
-    `${backMs === null ? '' : `publishing back after ${milliseconds(backMs)}, `}` +
+    (backMs === null ? '' : `publishing back after ${milliseconds(backMs)}, `) +
     `slowest publish ${milliseconds(slowestMs)}, longest cursor ${longestCursor} bytes`
   );
 }

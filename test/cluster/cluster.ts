@@ -139,7 +139,7 @@ export class Cluster {
     this.#roundRobin.close();
     await this.balancer.close();
     await Promise.all(this.nodes.map(({ server }) => server.stop()));
-    await Promise.all(this.nodes.map(({ link }) => link?.close()));
+    for (const { link } of this.nodes) await link?.close();
     await this.engine.stop();
   }
 }

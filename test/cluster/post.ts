@@ -27,16 +27,19 @@ export function post(port: number, path: string, body: unknown, timeoutMs: numbe
         response.setEncoding('utf8');
         response.on('data', (part: string) => (text += part));
         response.once('error', reject);
-        response.once('end', () => {
-          try {
-            resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
-          } catch (error) {
-            reject(error instanceof Error ? error : new Error(String(error)));
-          }
-        });
+        response.once('end', () => resolve({ status: response.statusCode ?? 0, body: bodyOf(text) }));
       },
     );
     sent.once('error', reject);
     sent.end(JSON.stringify(body));
   });
+}
+
+/** The text itself where it is no JSON. */
+function bodyOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
