@@ -49,8 +49,9 @@ export class Cluster {
     readonly engine: Engine,
     readonly nodes: readonly ClusterNode[],
     roundRobin: RoundRobin,
-    /** Where clients and publishers connect; their connections can fail here. */
+    /** Where clients connect, and publishers that try again; their connections can fail here. */
     readonly balancer: FaultyLink,
+    private readonly calmBalancer: FaultyLink,
   ) {
     this.#roundRobin = roundRobin;
   }
@@ -66,7 +67,8 @@ export class Cluster {
       isUp,
     );
     const balancer = await FaultyLink.listen(() => roundRobin.connect());
-    const cluster = new Cluster(settings, engine, nodes, roundRobin, balancer);
+    const calmBalancer = await FaultyLink.listen(() => roundRobin.connect());
+    const cluster = new Cluster(settings, engine, nodes, roundRobin, balancer, calmBalancer);
     try {
       const first = nodes.slice(0, count - (settings.late ?? 0));
       await Promise.all(first.map(({ server }) => server.start()));
@@ -80,6 +82,11 @@ export class Cluster {
 
   get port(): number {
     return this.balancer.port;
+  }
+
+  /** Of a balancer whose connections fail only with the node: for publishers that must know whether it goes on. */
+  get calmPort(): number {
+    return this.calmBalancer.port;
   }
 
   /** Kills one of the engine's servers, waits, and starts it again; the outage is noted. */
@@ -138,6 +145,7 @@ export class Cluster {
   async stop(): Promise<void> {
     this.#roundRobin.close();
     await this.balancer.close();
+    await this.calmBalancer.close();
     await Promise.all(this.nodes.map(({ server }) => server.stop()));
     for (const { link } of this.nodes) await link?.close();
     await this.engine.stop();

@@ -8,7 +8,7 @@ import { eventually } from '@sse-channels/testing';
 import { Dice } from '../endurance/fuzz/dice.js';
 import { Breaches } from './breaches.js';
 import { Cluster, HEARTBEAT_MS, type ClusterSettings } from './cluster.js';
-import { ClusterClient } from './cluster-client.js';
+import { ClusterClient, type Given } from './cluster-client.js';
 import { openBackplane, type EngineName } from './engine.js';
 import { Publisher } from './publisher.js';
 import { Storm, type StormPlay } from './storm.js';
@@ -93,7 +93,7 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
     (topic, index) =>
       new Publisher(
         {
-          port: cluster.port,
+          port: index % 2 === 0 ? cluster.port : cluster.calmPort,
           topic,
           kind: index % 2 === 0 ? 'keyed' : 'burst',
           perSecond: load.perSecond / load.topics,
@@ -277,12 +277,14 @@ async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
 
 /** Writes what each client was given of each of its topics, and what the log has: a line each. */
 function keepGiven(directory: string, clients: readonly ClusterClient[], history: FinalLogs): void {
-  const lines = clients.flatMap(({ given, settings: { topics } }, index) =>
-    topics.map((topic) => {
-      const items = given.flatMap((item) => (item.topic === topic ? ['gap' in item ? item.gap : item.number] : []));
+  const textOf = (item: Given): string => String('gap' in item ? item.gap : item.number);
+  const lines = clients.flatMap(({ given, settings: { topics } }, index) => [
+    `client ${index}: ${given.map((item) => `${item.topic}/${textOf(item)}`).join(' ')}`,
+    ...topics.map((topic) => {
+      const items = given.filter((item) => item.topic === topic).map(textOf);
       return `client ${index} ${topic}: ${items.join(' ')}`;
     }),
-  );
+  ]);
   for (const [topic, log] of history) {
     lines.push(`log ${topic}: ${log.map(({ number, offset }) => `${number}@${offset}`).join(' ')}`);
   }
