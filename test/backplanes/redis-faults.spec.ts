@@ -21,12 +21,14 @@ interface Follower {
 (found ? describe : describe.skip)('a Redis backplane, when things fail', () => {
   let server: RedisServer;
   const opened: Backplane[] = [];
+  const links: FaultyLink[] = [];
 
   beforeEach(async () => {
     server = await RedisServer.start();
   }, DEADLINE_MS);
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((backplane) => backplane.close()));
+    await Promise.all(links.splice(0).map((link) => link.close()));
     await server.stop();
   }, DEADLINE_MS);
 
@@ -156,6 +158,46 @@ interface Follower {
     await reader.close();
     await link.close();
   }, 60_000);
+
+  it(
+    'moves no position past what it missed, when it is lost again while it looks for what it missed',
+    async () => {
+      const link = await FaultyLink.listen(`tcp://127.0.0.1:${server.port}`);
+      const writer = await open();
+      const node = new RedisBackplane({ url: `redis://127.0.0.1:${link.port}` });
+      opened.push(node);
+      links.push(link);
+      const states: string[] = [];
+      await node.ready({ onState: (state) => states.push(state) });
+      let missed: Offset | undefined;
+      let told = false;
+      let passed = false;
+      const quiet = await node.tail(
+        'lost/quiet',
+        () => undefined,
+        () => (told = true),
+      );
+      await node.tail(
+        'lost/busy',
+        () => (passed ||= missed !== undefined && !told && compareOffsets(quiet.position, missed) >= 0),
+        () => undefined,
+      );
+      // Looking at the heads takes so long that the connection that sends the records is gone before it is over.
+      link.delay(100);
+      link.cut();
+      await eventually(() => states.at(-1) === 'catching-up', 'it looks for what it missed');
+      await server.send('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      await eventually(() => states.at(-1) === 'down', 'it is lost again');
+      told = false;
+      missed = await append(writer, 'lost/quiet', 1);
+      await eventually(async () => {
+        await append(writer, 'lost/busy', 1);
+        return told;
+      }, 'the tail is told that it missed something');
+      expect(passed).toBe(false);
+    },
+    DEADLINE_MS,
+  );
 
   it('tells of a lost tail, skips nothing of what follows and doubles nothing, when an old store is restored', async () => {
     const backplane = await open();

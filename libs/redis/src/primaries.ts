@@ -15,8 +15,8 @@ export interface PrimariesListener {
   onMessage(partition: Partition, message: string, channel: string): void;
   /** Commands to the partitions are possible; nothing that was sent before is executed any more. Rejects to be called again. */
   onCommandable(partitions: readonly Partition[]): Promise<void>;
-  /** The server sends what is subscribed. Rejects to be called again. */
-  onSubscribed(partitions: readonly Partition[]): Promise<void>;
+  /** The server sends what is subscribed, as long as `still` says so. Rejects to be called again. */
+  onSubscribed(partitions: readonly Partition[], still: () => boolean): Promise<void>;
   /** Nothing more comes from the server, or a command will not be answered. */
   onLost(partitions: readonly Partition[], error: Error): void;
   /** Something of the above was done. */
@@ -298,9 +298,10 @@ export class Primaries {
         throw error;
       }
     }
-    await this.listener.onSubscribed([...primary.partitions]);
-    if (primary.subscriber === subscriber && subscriber.ready && subscriber.generation === messages)
-      primary.subscribed = messages;
+    const still = (): boolean =>
+      primary.subscriber === subscriber && subscriber.ready && subscriber.generation === messages;
+    await this.listener.onSubscribed([...primary.partitions], still);
+    if (still()) primary.subscribed = messages;
     this.#changed();
   }
 

@@ -123,7 +123,7 @@ export class RedisBackplane implements Backplane {
     this.#primaries = new Primaries(topology, partitions, {
       onMessage: (partition, message, channel) => this.#arrived(partition, message, channel),
       onCommandable: (some) => this.#commandable(some),
-      onSubscribed: (some) => this.#subscribed(some),
+      onSubscribed: (some, still) => this.#subscribed(some, still),
       onLost: (some, error) => this.#lost(some, error),
       onChange: () => this.#lookAtState(),
       onTrouble: (error) => (this.#trouble = reasonOf(error)),
@@ -402,9 +402,11 @@ export class RedisBackplane implements Backplane {
     }
   }
 
-  async #subscribed(some: readonly Partition[]): Promise<void> {
+  async #subscribed(some: readonly Partition[], still: () => boolean): Promise<void> {
     if (this.#started) this.#setState('catching-up', 'Redis is there again; what was missed is looked for.');
     const moved = await this.#compareHeads(new Set(some));
+    // Lost again while the heads were compared: what comes from the next connection must not move a position before they are again.
+    if (!still()) return;
     for (const partition of some) this.#unheard.delete(partition);
     if (this.#unheard.size === 0) this.#tails.thaw(moved);
     else for (const topic of moved) this.#tails.lose(topic);
