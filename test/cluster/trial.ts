@@ -104,7 +104,12 @@ async function play(cluster: Cluster, settings: TrialSettings): Promise<TrialOut
       ),
   );
   const clients = clientsOf(cluster, settings, topics);
-  await Promise.all(clients.map((client) => client.begin()));
+  // On a busy machine a node may answer late; nothing is published yet.
+  await Promise.all(
+    clients.map((client, index) =>
+      eventually(() => client.begin().then(isTrue, isFalse), `client ${index} is let in`, load.settleMs),
+    ),
+  );
   const breaches = new Breaches();
   const publishing = Promise.all(publishers.map((publisher) => publisher.run()));
   try {
@@ -290,6 +295,9 @@ function keepGiven(directory: string, clients: readonly ClusterClient[], history
   }
   writeFileSync(join(directory, 'given.txt'), `${lines.join('\n')}\n`);
 }
+
+const isTrue = (): boolean => true;
+const isFalse = (): boolean => false;
 
 /** Where the evidence of a trial is kept. */
 export function evidenceOf(fault: string, engine: EngineName, seed: number): string {
