@@ -39,6 +39,8 @@ export class Link {
       ...options,
       disableOfflineQueue: true,
       pingInterval: options.pingInterval ?? PING_MS,
+      // It would time only what is not yet written, by an AbortSignal for each command: half of what an append costs this process.
+      commandOptions: { ...options.commandOptions, timeout: 0 },
       socket: {
         socketTimeout: SILENCE_MS,
         connectTimeout: SILENCE_MS,
