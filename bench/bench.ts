@@ -1,17 +1,18 @@
 /** `npm run bench`: runs the scenarios, round by round and server by server, and shows what they come to. */
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseCommandLine, USAGE, type CommandLine } from './command-line.js';
+import { readCommandLine, type CommandLine } from './command-line.js';
 import { describeProfile } from './cpu-profile.js';
+import { failuresOf, lineOf, playRounds, type Contender } from './interleaving.js';
 import { Machine } from './machine.js';
 import { installPeers } from './peer-packages.js';
 import { picture } from './picture.js';
 import { report } from './report.js';
 import { ratiosOf, rowOf, type Result } from './result.js';
 import { Round, type LoadProcess, type Outcome, type ServerProcess } from './round.js';
-import { SCENARIOS, type Scenario, type Size } from './scenario.js';
+import { ALL_SERVERS, HUB, SCENARIOS, STREAM, type Scenario, type Size } from './scenario.js';
 import { nchanMissing } from './servers/nchan.js';
-import { textTable } from './table.js';
+import { columnsOf, failures, textTable } from './table.js';
 
 /** This folder's sources, seen from its compiled files. */
 const FOLDER = new URL('../../', import.meta.url);
@@ -19,7 +20,7 @@ const FOLDER = new URL('../../', import.meta.url);
 const CLOSING_MS = 200;
 
 /** A server of a scenario, and what its rounds found so far. */
-class Contender {
+class ServerContender implements Contender {
   readonly outcomes: Outcome[] = [];
   failure: string | undefined;
   #process: ServerProcess | undefined;
@@ -29,17 +30,18 @@ class Contender {
     readonly name: string,
     private readonly scenario: Scenario,
     private readonly size: Size,
+    private readonly load: LoadProcess,
   ) {}
 
-  async play(load: LoadProcess): Promise<void> {
+  async play(): Promise<void> {
     try {
       const server = await this.#started();
-      const round = new Round(server, load, this.#address, commandLine.profile && this.name !== 'nchan');
+      const round = new Round(server, this.load, this.#address, commandLine.profile && this.name !== 'nchan');
       this.outcomes.push(await this.scenario.run(round, this.size));
     } catch (error) {
-      this.failure = error instanceof Error ? (error.message.split('\n', 1)[0] as string) : String(error);
+      this.failure = lineOf(error);
     } finally {
-      await load.call('close');
+      await this.load.call('close');
       await sleep(CLOSING_MS);
       if (this.scenario.fresh === true || this.failure !== undefined) await this.leave();
     }
@@ -52,7 +54,11 @@ class Contender {
 
   async #started(): Promise<ServerProcess> {
     if (this.#process === undefined) {
-      const server: ServerProcess = await machine.start('server.js', this.name);
+      const server: ServerProcess = await machine.start(
+        'server.js',
+        this.name,
+        this.name === 'nchan' ? 'load' : 'server',
+      );
       this.#process = server;
       this.#address = await server.call('start', {
         name: this.name,
@@ -63,8 +69,14 @@ class Contender {
   }
 }
 
-const words = process.argv.slice(2);
-const commandLine = readCommandLine();
+const commandLine = readCommandLine({
+  program: 'npm run bench',
+  scenarios: SCENARIOS.map(({ name }) => name),
+  kind: 'servers',
+  contenders: ALL_SERVERS,
+  others: [HUB, STREAM, 'validator'],
+  files: 'bench/RESULTS.md and bench/results.svg',
+});
 const machine = new Machine();
 try {
   await run(commandLine);
@@ -72,17 +84,17 @@ try {
   await machine.end();
 }
 
-async function run({ quick, json, write }: CommandLine): Promise<void> {
+async function run({ quick, json, write, command }: CommandLine): Promise<void> {
   const size: Size = quick ? 'quick' : 'full';
   const beginMs = performance.now();
   installPeers(console.log);
-  console.log(machine.description);
+  console.log(machine.describe());
   if (!machine.pins)
     console.log('taskset or a second core is missing: server and load share the cores, figures are noisy');
   const missing = nchanMissing();
   if (missing !== undefined) console.log(missing);
 
-  const load: LoadProcess = await machine.start('load.js', 'the load generator');
+  const load: LoadProcess = await machine.start('load.js', 'the load generator', 'load');
   const results: Result[] = [];
   for (const scenario of SCENARIOS) {
     const names = serversOf(scenario, size).filter((name) => name !== 'nchan' || missing === undefined);
@@ -100,8 +112,7 @@ async function run({ quick, json, write }: CommandLine): Promise<void> {
   const listed = Object.entries(ratios).map(([name, ratio]) => `${name} ${ratio}`);
   console.log(`\nOurs over theirs: ${listed.join(', ')}\n${tookS} s`);
   if (write) {
-    const command = ['npm run bench', ...(words.length > 0 ? ['--', ...words] : [])].join(' ');
-    const page = report({ results, ratios, command, machine: machine.description, tookS });
+    const page = report({ results, ratios, command, machine: machine.describe(), tookS });
     writeFileSync(new URL('RESULTS.md', FOLDER), page);
     writeFileSync(new URL('results.svg', FOLDER), picture(results));
     console.log('Written: bench/RESULTS.md and bench/results.svg');
@@ -116,25 +127,15 @@ async function runScenario(
   load: LoadProcess,
 ): Promise<Result> {
   console.log(`\n${scenario.name}: ${scenario.title(size)}\n  ${scenario.figure}`);
-  const contenders = names.map((name) => new Contender(name, scenario, size));
-  const rounds = commandLine.profile ? 1 : scenario.rounds[size];
-  for (let round = 1; round <= rounds; round += 1) {
-    for (const contender of contenders.filter(({ failure }) => failure === undefined)) {
-      progress(`  round ${round} of ${rounds}: ${contender.name}`);
-      await contender.play(load);
-    }
-  }
-  progress('');
-  await Promise.all(contenders.map((contender) => contender.leave()));
+  const contenders = names.map((name) => new ServerContender(name, scenario, size, load));
+  await playRounds(contenders, commandLine.profile ? 1 : scenario.rounds[size]);
   const result: Result = {
     scenario,
     size,
     rows: contenders.flatMap(({ name, outcomes }) => (outcomes.length === 0 ? [] : [rowOf(name, outcomes)])),
-    failures: Object.fromEntries(
-      contenders.flatMap(({ name, failure }) => (failure === undefined ? [] : [[name, failure] as const])),
-    ),
+    failures: failuresOf(contenders),
   };
-  console.log(textTable(result));
+  console.log(textTable(columnsOf(result), result.rows, failures(result)));
   for (const { name, outcomes } of contenders) {
     const profile = outcomes[0]?.spent.profile;
     if (profile !== undefined) console.log(`\n  profile of ${name}, ${describeProfile(profile)}`);
@@ -144,7 +145,7 @@ async function runScenario(
 
 /** The servers of a scenario, as far as the command line wants them. */
 function serversOf(scenario: Scenario, size: Size): readonly string[] {
-  const { only, servers } = commandLine;
+  const { only, contenders: servers } = commandLine;
   if (only.length > 0 && !only.includes(scenario.name)) return [];
   const { full, quick } = scenario.servers;
   if (servers.length > 0) {
@@ -158,26 +159,9 @@ function serversOf(scenario: Scenario, size: Size): readonly string[] {
 
 function asJson(results: readonly Result[]): Record<string, Record<string, unknown>> {
   return Object.fromEntries(
-    results.map(({ scenario, rows, failures }) => [
+    results.map(({ scenario, rows, failures: failed }) => [
       scenario.name,
-      { ...Object.fromEntries(rows.map(({ server, ...row }) => [server, row])), ...failures },
+      { ...Object.fromEntries(rows.map(({ server, ...row }) => [server, row])), ...failed },
     ]),
   );
-}
-
-/** One line that is written over; for people only. */
-function progress(line: string): void {
-  if (process.stdout.isTTY) process.stdout.write(`\r\u001B[2K${line}`);
-}
-
-function readCommandLine(): CommandLine {
-  try {
-    const read = parseCommandLine(words);
-    if (read !== 'help') return read;
-    console.log(USAGE);
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${USAGE}`);
-    process.exitCode = 1;
-  }
-  return process.exit();
 }

@@ -1,6 +1,5 @@
-/** The command line of the bench. */
+/** The command lines of the benches: what to run, and what to do with what it comes to. */
 import { parseArgs } from 'node:util';
-import { ALL_SERVERS, HUB, SCENARIOS, STREAM } from './scenario.js';
 
 export interface CommandLine {
   readonly quick: boolean;
@@ -9,21 +8,53 @@ export interface CommandLine {
   readonly profile: boolean;
   /** Scenarios to run; all when empty. */
   readonly only: readonly string[];
-  /** Servers to run; those that a scenario names when empty. */
-  readonly servers: readonly string[];
+  /** Contenders to run; those that a scenario names when empty. */
+  readonly contenders: readonly string[];
+  /** As it was typed. */
+  readonly command: string;
 }
 
-export const USAGE = `npm run bench -- [options]
-  --quick            a short run, under two minutes: fewer scenarios, servers, rounds and connections
-  --only a,b         scenarios: ${SCENARIOS.map(({ name }) => name).join(', ')}
-  --servers a,b      servers: ${ALL_SERVERS.join(', ')}
-  --json             ends with one line of JSON
-  --write            writes bench/RESULTS.md and bench/results.svg
-  --profile          one round each, with a CPU profile of the server while it is measured
-  --help`;
+/** What a bench has to choose from. */
+export interface Choices {
+  /** `npm run bench` */
+  readonly program: string;
+  readonly scenarios: readonly string[];
+  /** What contenders are called: `servers` gives the option `--servers`. */
+  readonly kind: string;
+  readonly contenders: readonly string[];
+  /** Contenders that the help does not name. */
+  readonly others?: readonly string[];
+  /** The files that `--write` writes. */
+  readonly files: string;
+}
 
-/** @throws Error for what it does not know */
-export function parseCommandLine(words: string[]): CommandLine | 'help' {
+/** Reads this process's command line; ends the process where that asks for help, or for what there is not. */
+export function readCommandLine(choices: Choices): CommandLine {
+  try {
+    const read = parse(process.argv.slice(2), choices);
+    if (read !== 'help') return read;
+    console.log(usage(choices));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage(choices)}`);
+    process.exitCode = 1;
+  }
+  return process.exit();
+}
+
+function usage({ program, scenarios, kind, contenders, files }: Choices): string {
+  const named = `--${kind} a,b`;
+  return `${program} -- [options]
+  --quick            a short run, under two minutes: fewer scenarios, ${kind} and rounds
+  --only a,b         scenarios: ${scenarios.join(', ')}
+  ${named.padEnd(18)} ${kind}: ${contenders.join(', ')}
+  --json             ends with one line of JSON
+  --write            writes ${files}
+  --profile          one round each, with a CPU profile while it is measured
+  --help`;
+}
+
+function parse(words: string[], choices: Choices): CommandLine | 'help' {
+  const { program, scenarios, kind, contenders, others = [] } = choices;
   const { values } = parseArgs({
     args: words,
     options: {
@@ -33,15 +64,21 @@ export function parseCommandLine(words: string[]): CommandLine | 'help' {
       profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
-      servers: { type: 'string', default: '' },
+      [kind]: { type: 'string', default: '' },
     },
   });
-  if (values.help) return 'help';
-  const known = SCENARIOS.map(({ name }) => name);
+  if (values['help']) return 'help';
+  const flag = (name: string): boolean => values[name] === true;
+  const names = (name: string, known: readonly string[], what: string): string[] =>
+    listed(String(values[name]), known, what);
   return {
-    ...values,
-    only: listed(values.only, known, 'scenario'),
-    servers: listed(values.servers, [...ALL_SERVERS, HUB, STREAM, 'validator'], 'server'),
+    quick: flag('quick'),
+    json: flag('json'),
+    write: flag('write'),
+    profile: flag('profile'),
+    only: names('only', scenarios, 'scenario'),
+    contenders: names(kind, [...contenders, ...others], kind.replace(/s$/, '')),
+    command: [program, ...(words.length > 0 ? ['--', ...words] : [])].join(' '),
   };
 }
 

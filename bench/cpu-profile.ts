@@ -1,11 +1,31 @@
 /** A CPU profile in a few lines: where the time of the server went, in groups, and the functions that took most of it. */
-import type { Profiler } from 'node:inspector';
+import { Session, type Profiler } from 'node:inspector/promises';
 
 const TOP = 15;
 /** What writes to sockets in the kernel, as V8 names the native functions of streams. */
 const WRITES = new Set(['writev', 'writeBuffer', 'writeLatin1String', 'writeUtf8String', 'writeAsciiString']);
 
 type Group = 'kernel write' | 'node' | 'ours' | 'bench' | 'packages' | 'garbage' | 'native' | 'idle';
+
+/** The profiler of this process. */
+export class Profiling {
+  #session: Session | undefined;
+
+  async start(): Promise<void> {
+    const session = new Session();
+    session.connect();
+    await session.post('Profiler.enable');
+    await session.post('Profiler.setSamplingInterval', { interval: 200 });
+    await session.post('Profiler.start');
+    this.#session = session;
+  }
+
+  async stop(): Promise<Profiler.Profile | undefined> {
+    const stopped = await this.#session?.post('Profiler.stop');
+    this.#session?.disconnect();
+    return stopped?.profile;
+  }
+}
 
 export function describeProfile({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): string {
   const selfMicros = new Map<number, number>();

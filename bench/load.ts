@@ -1,6 +1,7 @@
 /** The load generator's process: opens connections on bare sockets and counts the marks of events that come in. */
 import { connect, type Socket } from 'node:net';
 import { MARK_BYTE, MARK_DIGITS, nowMicros, SEQUENCE_DIGITS } from './mark.js';
+import { percentile } from './percentile.js';
 import { serve } from './remote.js';
 
 /** Connections that are on their way at a time. */
@@ -248,9 +249,9 @@ export const methods = {
       closed: reading.filter(({ closed }) => closed).length,
       gaps: reading.reduce((sum, { gaps }) => sum + gaps, 0),
       lastAtMicros,
-      latencyP50Ms: latencyAt(0.5),
-      latencyP99Ms: latencyAt(0.99),
-      latencyMaxMs: latencyAt(1),
+      latencyP50Ms: percentile(latencies, 0.5) / 1000,
+      latencyP99Ms: percentile(latencies, 0.99) / 1000,
+      latencyMaxMs: percentile(latencies, 1) / 1000,
     };
   },
 
@@ -295,11 +296,6 @@ function openOne(
       else reject(error);
     });
   });
-}
-
-function latencyAt(share: number): number {
-  if (latencies.length === 0) return 0;
-  return (latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] as number) / 1000;
 }
 
 serve(methods);

@@ -5,9 +5,8 @@ import { availableParallelism, cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Remote, type Methods } from './remote.js';
 
-/** The server's core; the load generator and the runner have the other. */
-const SERVER_CORE = 0;
-const LOAD_CORE = 1;
+/** The server's core, or the engine's; the load generator, the nodes and the runner have the other. */
+const CORES = { server: 0, load: 1 } as const;
 /** Files that a process needs besides its connections. */
 const OTHER_FILES = 200;
 
@@ -19,22 +18,24 @@ export class Machine {
   readonly #started: Array<{ end(): Promise<void> }> = [];
 
   constructor() {
-    if (this.pins) spawnSync('taskset', ['-cp', String(LOAD_CORE), String(process.pid)]);
+    if (this.pins) this.pin(process.pid, 'load');
   }
 
-  /** What the figures were taken on. */
-  get description(): string {
+  /** What the figures were taken on, and what had which core. */
+  describe(server = 'the server', load = 'the load generator'): string {
     const cores = cpus();
-    const pinned = this.pins
-      ? `the server on core ${SERVER_CORE}, the load generator on core ${LOAD_CORE}`
-      : 'not pinned';
+    const pinned = this.pins ? `${server} on core ${CORES.server}, ${load} on core ${CORES.load}` : 'not pinned';
     return `${cores.length} × ${cores[0]?.model ?? 'unknown'}, Node.js ${process.version}, ${pinned}`;
   }
 
+  /** Keeps a process that runs, with all its threads, on a core. */
+  pin(pid: number, core: keyof typeof CORES): void {
+    if (this.pins) spawnSync('taskset', ['-acp', String(CORES[core]), String(pid)]);
+  }
+
   /** Starts a process of this folder and waits until it serves. */
-  async start<M extends Methods>(file: 'server.js' | 'load.js', name: string): Promise<Remote<M>> {
-    const core = file === 'server.js' && name !== 'nchan' ? SERVER_CORE : LOAD_CORE;
-    const pin = this.pins ? ['taskset', '-c', String(core)] : [];
+  async start<M extends Methods>(file: string, name: string, core: keyof typeof CORES): Promise<Remote<M>> {
+    const pin = this.pins ? ['taskset', '-c', String(CORES[core])] : [];
     const node = [process.execPath, '--expose-gc', fileURLToPath(new URL(file, import.meta.url))];
     const [program = '', ...words] = [...pin, ...node];
     const child = spawn(program, words, {

@@ -14,6 +14,15 @@ export function nowMicros(): number {
   return Number(process.hrtime.bigint() / 1000n);
 }
 
+/** The sequence and the time of the mark in a text. */
+export function parseMark(text: string): { sequence: number; dueMicros: number } {
+  const start = text.indexOf('|') + 1;
+  return {
+    sequence: Number(text.slice(start, start + SEQUENCE_DIGITS)),
+    dueMicros: Number(text.slice(start + SEQUENCE_DIGITS, start + MARK_DIGITS)),
+  };
+}
+
 /** An event whose JSON is `bytes` long. */
 export function makeTick(sequence: number, bytes: number, dueMicros: number): Tick {
   const mark = `|${String(sequence).padStart(SEQUENCE_DIGITS, '0')}${String(dueMicros).padStart(16, '0')}`;

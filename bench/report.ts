@@ -1,7 +1,7 @@
 /** `RESULTS.md`: the last run that was written, with all that is needed to do it again. */
 import { peerVersions } from './peer-packages.js';
 import type { Result } from './result.js';
-import { markdownTable } from './table.js';
+import { columnsOf, failures, markdownTable } from './table.js';
 
 export interface ReportOptions {
   readonly results: readonly Result[];
@@ -15,7 +15,7 @@ export function report({ results, ratios, command, machine, tookS }: ReportOptio
   const versions = Object.entries(peerVersions()).map(([name, version]) => `${name} ${version}`);
   const scenarios = results.map((result) => {
     const { scenario, size } = result;
-    return `## ${scenario.name}\n\n${upperFirst(scenario.title(size))}. Compared: ${scenario.figure}.\n\n${markdownTable(result)}`;
+    return `## ${scenario.name}\n\n${upperFirst(scenario.title(size))}. Compared: ${scenario.figure}.\n\n${markdownTable(columnsOf(result), result.rows, failures(result))}`;
   });
   const listed = Object.entries(ratios).map(([name, ratio]) => `| ${name} | ${ratio} |`);
   return `<!-- Written by the bench; README.md says how to read it. -->
@@ -41,6 +41,6 @@ ${listed.join('\n')}
 `;
 }
 
-function upperFirst(text: string): string {
+export function upperFirst(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

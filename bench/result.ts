@@ -56,7 +56,7 @@ export function rowOf(server: string, outcomes: readonly Outcome[]): Row {
   };
 }
 
-function spread(values: readonly number[]): Spread {
+export function spread(values: readonly number[]): Spread {
   const sorted = [...values].sort((one, other) => one - other);
   const middle = (sorted.length - 1) / 2;
   const median = ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle)] ?? 0)) / 2;
@@ -89,6 +89,6 @@ export function ratiosOf(results: readonly Result[]): Record<string, number> {
   return ratios;
 }
 
-function rounded(value: number): number {
+export function rounded(value: number): number {
   return Number(value.toPrecision(3));
 }

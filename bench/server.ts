@@ -1,8 +1,10 @@
 /** The process of a server under test: starts the module it is told to, publishes on request, and says what that cost. */
 import { readFileSync } from 'node:fs';
-import { Session, type Profiler } from 'node:inspector/promises';
+import type { Profiler } from 'node:inspector';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Profiling } from './cpu-profile.js';
 import { makeTick, nowMicros } from './mark.js';
+import { pace, type Pace } from './pace.js';
 import { serve } from './remote.js';
 import type { SseServer, StartOptions, StartServer } from './sse-server.js';
 
@@ -16,9 +18,7 @@ export interface PublishOptions {
   readonly bytes: number;
 }
 
-export interface PaceOptions {
-  readonly perSecond: number;
-  readonly forMs: number;
+export interface PaceOptions extends Pace {
   readonly bytes: number;
 }
 
@@ -60,7 +60,7 @@ let server: SseServer;
 let sequence = 0;
 let peakRssBytes = 0;
 let sampler: NodeJS.Timeout | undefined;
-let profiling: Session | undefined;
+const profiling = new Profiling();
 const loopDelay = monitorEventLoopDelay({ resolution: 5 });
 
 /** What the runner calls. */
@@ -91,27 +91,12 @@ export const methods = {
     return { published: sequence };
   },
 
-  /** Publishes at a pace on channel 0; what is late is caught up with, and counts from when it was due. */
-  async pace({ perSecond, forMs, bytes }: PaceOptions): Promise<{ published: number }> {
-    const begin = nowMicros();
-    const end = begin + forMs * 1000;
-    const wanted = Math.round((perSecond * forMs) / 1000);
-    const first = sequence;
-    let taken: unknown;
-    while (sequence - first < wanted && nowMicros() < end) {
-      const due = Math.min(wanted, Math.floor(((nowMicros() - begin) * perSecond) / 1_000_000) + 1);
-      while (sequence - first < due && nowMicros() < end) {
-        const dueAt = begin + Math.floor(((sequence - first) * 1_000_000) / perSecond);
-        sequence += 1;
-        taken = server.publish('0', makeTick(sequence, bytes, dueAt));
-      }
-      await taken;
-      const waitMs = (begin + ((sequence - first) * 1_000_000) / perSecond - nowMicros()) / 1000;
-      await new Promise((resolve) => {
-        if (waitMs > 0.5) setTimeout(resolve, waitMs);
-        else setImmediate(resolve);
-      });
-    }
+  /** Publishes at a pace on channel 0; what is late counts from when it was due. */
+  async pace({ bytes, ...options }: PaceOptions): Promise<{ published: number }> {
+    await pace(options, (dueMicros) => {
+      sequence += 1;
+      return server.publish('0', makeTick(sequence, bytes, dueMicros));
+    });
     return { published: sequence };
   },
 
@@ -165,18 +150,12 @@ export const methods = {
     };
   },
 
-  async startProfile(): Promise<void> {
-    profiling = new Session();
-    profiling.connect();
-    await profiling.post('Profiler.enable');
-    await profiling.post('Profiler.setSamplingInterval', { interval: 200 });
-    await profiling.post('Profiler.start');
+  startProfile(): Promise<void> {
+    return profiling.start();
   },
 
-  async stopProfile(): Promise<Profiler.Profile | undefined> {
-    const stopped = await profiling?.post('Profiler.stop');
-    profiling?.disconnect();
-    return stopped?.profile;
+  stopProfile(): Promise<Profiler.Profile | undefined> {
+    return profiling.stop();
   },
 };
 

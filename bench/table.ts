@@ -1,12 +1,43 @@
-/** A scenario's rows as a table, for a terminal and for Markdown. */
+/** Rows as a table, for a terminal and for Markdown. */
 import { ratiosOf, type Result, type Row } from './result.js';
 
-interface Column {
+export interface Column<R> {
   readonly head: string;
-  readonly cell: (row: Row) => string;
+  readonly cell: (row: R) => string;
 }
 
-function columnsOf(result: Result): Column[] {
+/** A table for a terminal. @param remarks lines below it */
+export function textTable<R>(
+  columns: ReadonlyArray<Column<R>>,
+  rows: readonly R[],
+  remarks: readonly string[],
+): string {
+  const cells = [columns.map(({ head }) => head), ...rows.map((row) => columns.map(({ cell }) => cell(row)))];
+  const widths = columns.map((_, index) => Math.max(...cells.map((line) => (line[index] as string).length)));
+  const lines = cells.map((line) =>
+    line
+      .map((cell, index) => (index === 0 ? cell.padEnd(widths[0] as number) : cell.padStart(widths[index] as number)))
+      .join('  '),
+  );
+  return [...lines, ...remarks].map((line) => `  ${line}`).join('\n');
+}
+
+/** A table for Markdown. @param remarks paragraphs below it */
+export function markdownTable<R>(
+  columns: ReadonlyArray<Column<R>>,
+  rows: readonly R[],
+  remarks: readonly string[],
+): string {
+  return [
+    `| ${columns.map(({ head }) => head).join(' | ')} |`,
+    `| ${columns.map((_, index) => (index === 0 ? '---' : '---:')).join(' | ')} |`,
+    ...rows.map((row) => `| ${columns.map(({ cell }) => cell(row)).join(' | ')} |`),
+    ...remarks.flatMap((line) => ['', line]),
+  ].join('\n');
+}
+
+/** The columns of a scenario's rows. */
+export function columnsOf(result: Result): Array<Column<Row>> {
   const { scenario, rows } = result;
   const ratios = ratiosOf([result]);
   const latency = rows.some(({ latencyP50Ms }) => latencyP50Ms > 0);
@@ -26,38 +57,18 @@ function columnsOf(result: Result): Column[] {
       : []),
     { head: 'loop p99 ms', cell: ({ loopDelayP99Ms }) => number(loopDelayP99Ms) },
     { head: 'RSS MB', cell: ({ rssMB }) => number(rssMB) },
-    ...Object.keys(rows[0]?.more ?? {}).map((key): Column => ({ head: key, cell: ({ more }) => number(more[key]) })),
+    ...Object.keys(rows[0]?.more ?? {}).map((key): Column<Row> => ({
+      head: key,
+      cell: ({ more }) => number(more[key]),
+    })),
     { head: 'load CPU %', cell: ({ loadCpuPercent }) => number(loadCpuPercent) },
     { head: 'delivered / expected', cell: delivered },
   ];
 }
 
-/** A table for a terminal. */
-export function textTable(result: Result): string {
-  const columns = columnsOf(result);
-  const cells = [columns.map(({ head }) => head), ...result.rows.map((row) => columns.map(({ cell }) => cell(row)))];
-  const widths = columns.map((_, index) => Math.max(...cells.map((line) => (line[index] as string).length)));
-  const lines = cells.map((line) =>
-    line
-      .map((cell, index) => (index === 0 ? cell.padEnd(widths[0] as number) : cell.padStart(widths[index] as number)))
-      .join('  '),
-  );
-  return [...lines, ...failures(result)].map((line) => `  ${line}`).join('\n');
-}
-
-/** A table for Markdown. */
-export function markdownTable(result: Result): string {
-  const columns = columnsOf(result);
-  return [
-    `| ${columns.map(({ head }) => head).join(' | ')} |`,
-    `| ${columns.map((_, index) => (index === 0 ? '---' : '---:')).join(' | ')} |`,
-    ...result.rows.map((row) => `| ${columns.map(({ cell }) => cell(row)).join(' | ')} |`),
-    ...failures(result).flatMap((line) => ['', line]),
-  ].join('\n');
-}
-
-function failures({ failures: failed }: Result): string[] {
-  return Object.entries(failed).map(([server, message]) => `${server} failed: ${message}`);
+/** What is said of those that failed. */
+export function failures({ failures: failed }: { readonly failures: Readonly<Record<string, string>> }): string[] {
+  return Object.entries(failed).map(([name, message]) => `${name} failed: ${message}`);
 }
 
 function delivered({ delivered: got, expected, wrong, gaps }: Row): string {

@@ -44,10 +44,7 @@ export class TopicSource implements Source {
   readonly #lanes = new Map<string, Lane>();
   /** Those that may have something to give: of many topics few have news at a time. */
   readonly #ready = new Set<Lane>();
-  /** How one of them ended: after that nobody knows what comes first. */
-  outcome: SourceOutcome | null = null;
   readonly #onNews = (lane: Lane): void => {
-    this.outcome ??= lane.subscription.outcome;
     this.#ready.add(lane);
     this.#waker?.wake();
   };
@@ -108,6 +105,11 @@ export class TopicSource implements Source {
     let sum = 0;
     for (const { subscription } of this.#lanes.values()) sum += subscription.lagEvents;
     return sum;
+  }
+
+  get outcome(): SourceOutcome | null {
+    for (const { subscription } of this.#lanes.values()) if (subscription.outcome !== null) return subscription.outcome;
+    return null;
   }
 
   start(waker: Waker): void {
@@ -188,10 +190,9 @@ export class TopicSource implements Source {
   }
 
   next(maxBytes: number): Buffer | null {
+    // After a failure nobody knows what comes first.
     if (this.outcome !== null) return this.#said.shift() ?? null;
     this.#held = false;
-    // Asked until there is nothing more: nearly every second time.
-    if (this.#ready.size === 0 && this.#said.length === 0 && this.#behind === 0) return null;
     this.#look();
     const batch = this.#batch(maxBytes);
     if (batch !== null) return batch;
@@ -220,23 +221,18 @@ export class TopicSource implements Source {
   /** Where one topic alone has news, what all who follow it are given: the path of nearly every event. */
   #batch(maxBytes: number): Buffer | null {
     if (this.#ready.size !== 1 || this.#said.length > 0 || this.#behind > 0) return null;
-    for (const lane of this.#ready) {
-      const { subscription } = lane;
+    for (const { subscription } of this.#ready) {
       const last = subscription.lastInRing;
       if (last === null || compareOffsets(last, this.#vouched) > 0) return null;
       const bytes = subscription.next(maxBytes);
       this.#told = subscription.offset;
-      if (subscription.atHead) this.#ready.delete(lane);
       return bytes;
     }
     return null;
   }
 
   hold(): void {
-    for (const { subscription } of this.#lanes.values()) {
-      subscription.hold();
-      this.outcome ??= subscription.outcome;
-    }
+    for (const { subscription } of this.#lanes.values()) subscription.hold();
   }
 
   resume(): void {
