@@ -169,7 +169,7 @@ interface Follower {
       links.push(link);
       const states: string[] = [];
       await node.ready({ onState: (state) => states.push(state) });
-      let missed: Offset | undefined;
+      const lost: { at?: Offset } = {};
       let told = false;
       let passed = false;
       const quiet = await node.tail(
@@ -179,7 +179,7 @@ interface Follower {
       );
       await node.tail(
         'lost/busy',
-        () => (passed ||= missed !== undefined && !told && compareOffsets(quiet.position, missed) >= 0),
+        () => (passed ||= lost.at !== undefined && !told && compareOffsets(quiet.position, lost.at) >= 0),
         () => undefined,
       );
       // Looking at the heads takes so long that the connection that sends the records is gone before it is over.
@@ -189,7 +189,7 @@ interface Follower {
       await server.send('CLIENT', 'KILL', 'TYPE', 'pubsub');
       await eventually(() => states.at(-1) === 'down', 'it is lost again');
       told = false;
-      missed = await append(writer, 'lost/quiet', 1);
+      lost.at = await append(writer, 'lost/quiet', 1);
       await eventually(async () => {
         await append(writer, 'lost/busy', 1);
         return told;
