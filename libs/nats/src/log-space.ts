@@ -74,7 +74,8 @@ export class LogSpace {
 
   /** Learns the newest place as it is now or later: callers share a look that begins after their call. */
   async look(): Promise<void> {
-    this.#nextLook ??= (this.#looking ?? Promise.resolve()).then(() => {
+    // A look that fails is told to its own callers; the next one begins all the same.
+    this.#nextLook ??= (this.#looking?.catch(() => undefined) ?? Promise.resolve()).then(() => {
       this.#nextLook = undefined;
       this.#looking = this.#look().finally(() => {
         this.#looking = undefined;
