@@ -29,6 +29,7 @@ import {
   type Offset,
   type Retention,
 } from '@sse-channels/protocol';
+import { readAcknowledgement } from './acknowledgement.js';
 import { LogReader, tooLong } from './log-reader.js';
 import { LogSpace, offsetOf, placeOf } from './log-space.js';
 import { LogStream } from './log-stream.js';
@@ -43,6 +44,11 @@ const ATTEMPT_TIMEOUT_MS = 2_000;
 /** First and longest pause before what failed is tried again. */
 const RETRY_MS = 50;
 const MAX_RETRY_MS = 500;
+/**
+ * A leader that steps down can lose an append and its successor store the next one, without a connection being lost: where there are
+ * replicas the next append of a topic is sent when the one before it is answered.
+ */
+const REPLICATED_IN_FLIGHT_PER_TOPIC = 1;
 /** The heads of so many topics are compared in one sweep. */
 const SWEEP_TOPICS = 1_000;
 /** A record with an older sequence that was stored so much later has one that was used before. */
@@ -51,7 +57,6 @@ const REUSED_AFTER_MS = 1_000;
 const SWEPT_WITHIN_MS = 600_000;
 /** Warnings about retentions are told apart up to so many. */
 const MAX_WARNED = 100;
-const WRONG_LAST_SEQUENCE = new Set([10_071, 10_164]);
 const CLOSED = 'The NATS backplane is closed; the application has shut down.';
 
 interface Job {
@@ -63,12 +68,6 @@ interface Job {
   readonly retention: Retention;
   /** Null for one without an idempotency key: the attempt's token is its id. */
   readonly messageId: string | null;
-}
-
-interface Acknowledgement {
-  readonly seq?: number;
-  readonly duplicate?: boolean;
-  readonly error?: { readonly code: number; readonly err_code: number; readonly description: string };
 }
 
 /** What one subscription of the engine has brought. */
@@ -91,13 +90,13 @@ export class NatsBackplane implements Backplane {
 
   readonly #options: CheckedOptions;
   readonly #subjects: TopicSubjects;
-  readonly #appends: AppendWindow<Job, Cursor>;
   readonly #keys = new IdempotencyKeys<Promise<Cursor>>();
   readonly #tails: LiveTails;
   readonly #trimmer: TopicTrimmer;
   readonly #followed = new Map<TopicFilter, Followed>();
   readonly #warned = new Set<string>();
   #listener: BackplaneListener = {};
+  #appends: AppendWindow<Job, Cursor> | undefined;
   #link: NatsLink | undefined;
   #stream: LogStream | undefined;
   #space: LogSpace | undefined;
@@ -114,10 +113,9 @@ export class NatsBackplane implements Backplane {
   /** @throws SseChannelsError `INVALID_OPTION` */
   constructor(options: NatsBackplaneOptions = {}) {
     this.#options = checkOptions(options);
-    const { prefix, storage, appendTimeoutMs, lingerMs } = this.#options;
+    const { prefix, storage, lingerMs } = this.#options;
     this.capabilities = { durable: storage === 'file', sharedAcrossNodes: true, order: 'topic' };
     this.#subjects = new TopicSubjects(prefix);
-    this.#appends = new AppendWindow((attempt) => this.#attempt(attempt), { appendTimeoutMs });
     this.#tails = new LiveTails(
       {
         want: (filter) => this.#follow(filter),
@@ -190,6 +188,10 @@ export class NatsBackplane implements Backplane {
     this.#stream = stream;
     this.#space = space;
     this.#reader = new LogReader(stream, space, this.#subjects);
+    this.#appends = new AppendWindow((attempt) => this.#attempt(attempt), {
+      appendTimeoutMs: this.#options.appendTimeoutMs,
+      inFlightPerTopic: stream.replicas > 1 ? REPLICATED_IN_FLIGHT_PER_TOPIC : undefined,
+    });
     this.#state = 'live';
     if (!link.up) this.#down('The link to NATS is lost.');
     this.#sweepTimer = setInterval(
@@ -203,6 +205,7 @@ export class NatsBackplane implements Backplane {
     const subject = this.#subjects.ofLog(topic);
     if (subject === null) throw new AppendError(topic, 'not-written', tooLong(topic).message);
     const { idempotencyKey } = options;
+    const appends = this.#appends as AppendWindow<Job, Cursor>;
     const job: Job = {
       subject,
       draft,
@@ -211,10 +214,10 @@ export class NatsBackplane implements Backplane {
       retention: this.#allowed(retention),
       messageId: idempotencyKey === undefined ? null : messageIdOf(topic, idempotencyKey),
     };
-    if (idempotencyKey === undefined) return this.#appends.append(topic, job);
+    if (idempotencyKey === undefined) return appends.append(topic, job);
     const made = this.#keys.get(topic, idempotencyKey);
     if (made !== undefined) return made;
-    const appended = this.#appends.append(topic, job);
+    const appended = appends.append(topic, job);
     this.#keys.set(topic, idempotencyKey, appended);
     appended.catch(() => this.#keys.delete(topic, idempotencyKey));
     return appended;
@@ -234,7 +237,7 @@ export class NatsBackplane implements Backplane {
     this.#closed = true;
     clearInterval(this.#sweepTimer);
     this.#nowUp?.();
-    this.#appends.close(CLOSED);
+    this.#appends?.close(CLOSED);
     this.#tails.close();
     this.#trimmer.close();
     await this.#link?.close();
@@ -252,11 +255,10 @@ export class NatsBackplane implements Backplane {
     let sequence: number;
     try {
       const message = await (this.#link as NatsLink).request(subject, payload, ATTEMPT_TIMEOUT_MS, headers);
-      const { seq = 0, duplicate = false, error } = JSON.parse(Buffer.from(message.data).toString()) as Acknowledgement;
-      if (error !== undefined) throw refusalOf(error, findOnly);
-      sequence = seq;
+      const { isDuplicate, ...acknowledgement } = readAcknowledgement(message.data, findOnly);
+      ({ sequence } = acknowledgement);
       // Of a key, another append may have been the first; its record has its own tag.
-      if (duplicate && messageId !== null) tag = (await stream.getOfLeader(sequence))?.tag ?? tag;
+      if (isDuplicate && messageId !== null) tag = (await stream.getOfLeader(sequence))?.tag ?? tag;
     } catch (error) {
       throw error instanceof RequestError ? attemptErrorOf(error) : error;
     }
@@ -361,14 +363,14 @@ export class NatsBackplane implements Backplane {
   #down(reason: string): void {
     if (this.#closed || this.#stream === undefined) return;
     this.#tails.freeze();
-    this.#appends.hold(reason);
+    this.#appends?.hold(reason);
     this.#setState('down', reason);
   }
 
   #up(): void {
     if (this.#closed || this.#stream === undefined) return;
     this.#setState('catching-up', 'The link to NATS is there again.');
-    this.#appends.resume();
+    this.#appends?.resume();
     this.#nowUp?.();
     this.#upAgain = undefined;
     this.#tails.freeze();
@@ -461,7 +463,7 @@ export class NatsBackplane implements Backplane {
       const behind: Array<readonly [filter: string, chain: FilterChain, head: number]> = [];
       for (const [filter, chain] of filters) {
         const subject = this.#subjects.ofLog(filter);
-        const head = subject === null ? null : await (this.#stream as LogStream).last(subject);
+        const head = subject === null ? null : await (this.#stream as LogStream).lastOfLeader(subject);
         if (head !== null && head.sequence > chain.newest) behind.push([filter, chain, head.sequence]);
       }
       if (moved.size === 0 && behind.length === 0) return;
@@ -530,16 +532,6 @@ class FilterChain {
     this.#from = from;
     this.newest = from;
   }
-}
-
-function refusalOf(
-  { code, err_code: errorCode, description }: NonNullable<Acknowledgement['error']>,
-  findOnly: boolean,
-): AttemptError {
-  const reason = `JetStream says: ${description} (${errorCode}).`;
-  if (findOnly && WRONG_LAST_SEQUENCE.has(errorCode)) return new AttemptError('absent', reason);
-  // 500 and above is about the state of the server.
-  return new AttemptError(code >= 500 ? 'not-executed' : 'refused', reason);
 }
 
 function attemptErrorOf(error: RequestError): AttemptError {
