@@ -15,6 +15,10 @@ const MARK = 'sse-channels';
 const LAYOUT = '1';
 /** A request that nobody answers is lost, as when a leader is being elected: better to ask again soon. */
 const CALL_TIMEOUT_MS = 2_000;
+/** A cluster makes a stream only once all of its replicas are placed. */
+const MAKE_TIMEOUT_MS = 10_000;
+/** How long until a replica that is behind is asked again. */
+const BEHIND_MS = 20;
 const STREAM_NOT_FOUND = 10_059;
 const NAME_IN_USE = 10_058;
 const MESSAGE_NOT_FOUND = 10_037;
@@ -109,7 +113,7 @@ export class LogStream {
         .map((name) => `${name} ${JSON.stringify(before[name])} to ${JSON.stringify(wanted[name])}`)
         .join(', ');
       try {
-        info = await this.#call<StreamInfo>(`STREAM.UPDATE.${this.name}`, { ...before, ...wanted });
+        info = await this.#call<StreamInfo>(`STREAM.UPDATE.${this.name}`, { ...before, ...wanted }, MAKE_TIMEOUT_MS);
         raised = before.max_msgs_per_subject > 0 && before.max_msgs_per_subject < wanted.max_msgs_per_subject;
         warn(
           `The JetStream stream "${this.name}" had other settings than this process asks for; they were changed: ${changes}. Give all processes of one prefix the same options.`,
@@ -173,7 +177,11 @@ export class LogStream {
         ? await this.#batch(subject, from, wanted)
         : found.length < ONE_BY_ONE
           ? await this.#oneByOne(subject, from, Math.min(wanted, ONE_BY_ONE))
-          : await this.#consume(subject, from, wanted);
+          : await this.#consume(subject, from, wanted).catch(async (error: unknown) => {
+              // A consumer needs the leader of the whole cluster, which may be away while the messages can be read.
+              if (!isUnanswered(error)) throw error;
+              return this.#oneByOne(subject, from, wanted);
+            });
       found.push(...messages);
       if (!more) return { messages: found, more: false };
       const last = found.at(-1);
@@ -202,9 +210,14 @@ export class LogStream {
     return { first, count: first === null ? 0 : pending + 1 };
   }
 
-  /** The newest messages of many subjects; those without any are left out. */
+  /**
+   * The newest messages of many subjects; those without any are left out.
+   * @throws rejects with RequestError; `late` also where the server that answers has not caught up with the leader
+   */
   async heads(subjects: readonly string[]): Promise<StoredMessage[]> {
     const found: StoredMessage[] = [];
+    if (subjects.length === 0) return found;
+    await this.#caughtUp();
     if (!this.batches) {
       for (let start = 0; start < subjects.length; start += BATCH) {
         const some = await Promise.all(subjects.slice(start, start + BATCH).map((subject) => this.last(subject)));
@@ -243,7 +256,11 @@ export class LogStream {
 
   async #make(wanted: Partial<StreamConfig>): Promise<StreamInfo> {
     try {
-      return await this.#call<StreamInfo>(`STREAM.CREATE.${this.name}`, { ...wanted, ...this.#fixed() });
+      return await this.#call<StreamInfo>(
+        `STREAM.CREATE.${this.name}`,
+        { ...wanted, ...this.#fixed() },
+        MAKE_TIMEOUT_MS,
+      );
     } catch (error) {
       // Another node was faster.
       const made = error instanceof RequestError && error.code === NAME_IN_USE ? await this.#find() : null;
@@ -334,9 +351,9 @@ export class LogStream {
     }
   }
 
-  async #call<Answer>(what: string, body: object | undefined): Promise<Answer> {
+  async #call<Answer>(what: string, body: object | undefined, timeoutMs = CALL_TIMEOUT_MS): Promise<Answer> {
     const payload = body === undefined ? '' : JSON.stringify(body);
-    const message = await this.link.request(`${this.#api}.${what}`, payload, CALL_TIMEOUT_MS);
+    const message = await this.link.request(`${this.#api}.${what}`, payload, timeoutMs);
     const answer = JSON.parse(Buffer.from(message.data).toString()) as Answer & { readonly error?: ApiError };
     if (answer.error !== undefined) throw new RequestError('refused', answer.error.description, answer.error.err_code);
     return answer;
@@ -384,6 +401,19 @@ export class LogStream {
     if (code === 404) return null;
     if (code !== 0) throw new RequestError('refused', `${code} ${message.headers?.description ?? ''}`);
     return readMessage(message);
+  }
+
+  /** Any replica answers direct gets, one that has just come back too: resolves when one has what the leader had when this was called. */
+  async #caughtUp(): Promise<void> {
+    if (this.replicas === 1) return;
+    const newest = await this.#ofLeader({ last_by_subj: '>' });
+    const deadline = performance.now() + CALL_TIMEOUT_MS;
+    while (newest !== null) {
+      const here = await this.last('>');
+      if (here !== null && here.sequence >= newest.sequence) return;
+      if (performance.now() > deadline) throw new RequestError('late', 'The server that answers is behind the leader.');
+      await new Promise((resolve) => setTimeout(resolve, BEHIND_MS).unref());
+    }
   }
 
   /** Of a request that is answered by many. */
@@ -460,6 +490,10 @@ export class LogStream {
 function atLeast(version: string, [major, minor]: readonly [number, number]): boolean {
   const [, its = '0', itsMinor = '0'] = /^(\d+)\.(\d+)/.exec(version) ?? [];
   return Number(its) > major || (Number(its) === major && Number(itsMinor) >= minor);
+}
+
+function isUnanswered(error: unknown): boolean {
+  return error instanceof RequestError && (error.failure === 'late' || error.failure === 'nobody');
 }
 
 function isSame(wanted: unknown, actual: unknown): boolean {
