@@ -7,8 +7,8 @@ import { freePort } from '../free-port.js';
 import { findProgram, leaveOut } from '../programs.js';
 import { ServerUnderTest } from './server-under-test.js';
 
-/** How long three servers may take to choose a leader, in milliseconds. */
-const LEADER_MS = 30_000;
+/** How long three servers may take to find each other and to choose a leader, in milliseconds. */
+const START_MS = 30_000;
 
 /** The first version that tells the time of a record that it republishes. */
 const OLDEST = [2, 10] as const;
@@ -24,6 +24,11 @@ export interface NatsSettings {
 interface Member {
   readonly name: string;
   readonly routePort: number;
+}
+
+/** What a server's monitoring says of JetStream in the cluster; only the leader knows all replicas to be current. */
+interface JetStreamPage {
+  readonly meta_cluster?: { readonly replicas?: ReadonlyArray<{ readonly current: boolean }> };
 }
 
 /** Known once it was looked for: undefined before. */
@@ -133,8 +138,9 @@ export class NatsCluster {
       // None of them answers before two are there.
       await Promise.all(cluster.servers.map((server) => server.start()));
       for (const server of cluster.servers) {
-        await eventually(() => server.knowsLeader(), `${server.name} knows who leads`, LEADER_MS);
+        await eventually(() => server.knowsLeader(), `${server.name} knows who leads`, START_MS);
       }
+      await eventually(() => cluster.#isWhole(), 'all three servers see each other', START_MS);
     } catch (error) {
       await cluster.stop();
       throw error;
@@ -148,5 +154,14 @@ export class NatsCluster {
 
   async stop(): Promise<void> {
     await Promise.all(this.servers.map((server) => server.stop()));
+  }
+
+  /** A server answers before the others have found it, and then no stream can be placed on it. */
+  async #isWhole(): Promise<boolean> {
+    const pages = await Promise.all(this.servers.map((server) => server.monitor('jsz')));
+    return (pages as JetStreamPage[]).some(({ meta_cluster: meta }) => {
+      const replicas = meta?.replicas ?? [];
+      return replicas.length === this.servers.length - 1 && replicas.every(({ current }) => current);
+    });
   }
 }
