@@ -177,11 +177,7 @@ export class LogStream {
         ? await this.#batch(subject, from, wanted)
         : found.length < ONE_BY_ONE
           ? await this.#oneByOne(subject, from, Math.min(wanted, ONE_BY_ONE))
-          : await this.#consume(subject, from, wanted).catch(async (error: unknown) => {
-              // A consumer needs the leader of the whole cluster, which may be away while the messages can be read.
-              if (!isUnanswered(error)) throw error;
-              return this.#oneByOne(subject, from, wanted);
-            });
+          : await this.#consumeOrNot(subject, from, wanted);
       found.push(...messages);
       if (!more) return { messages: found, more: false };
       const last = found.at(-1);
@@ -403,12 +399,23 @@ export class LogStream {
     return readMessage(message);
   }
 
+  /** A consumer needs the leader of the whole cluster, which may be away while the messages can be read. */
+  async #consumeOrNot(subject: string, from: number, wanted: number): ReturnType<LogStream['page']> {
+    try {
+      return await this.#consume(subject, from, wanted);
+    } catch (error) {
+      if (!isUnanswered(error)) throw error;
+      return this.#oneByOne(subject, from, wanted);
+    }
+  }
+
   /** Any replica answers direct gets, one that has just come back too: resolves when one has what the leader had when this was called. */
   async #caughtUp(): Promise<void> {
     if (this.replicas === 1) return;
     const newest = await this.#ofLeader({ last_by_subj: '>' });
     const deadline = performance.now() + CALL_TIMEOUT_MS;
-    while (newest !== null) {
+    if (newest === null) return;
+    for (;;) {
       const here = await this.last('>');
       if (here !== null && here.sequence >= newest.sequence) return;
       if (performance.now() > deadline) throw new RequestError('late', 'The server that answers is behind the leader.');
