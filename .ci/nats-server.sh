@@ -5,7 +5,8 @@
 set -euo pipefail
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/sse-channels"
-release=trixie
+# The newest that there is: 2.11 and later are the ones to run a cluster on. The next stable release has 2.10.
+releases=(sid trixie)
 
 new_enough() {
   local version
@@ -28,17 +29,25 @@ if [ -z "$mirror" ]; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/lists/partial" "$work/archives/partial" "$cache"
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" >"$work/sources.list"
-apt_get() {
-  apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-    -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work" "$@" >&2
+mkdir -p "$cache"
+
+# Fetches the program of a release into the cache; fails where it is not to be had, does not run here, or is too old.
+fetch() {
+  local own="$work/$1"
+  mkdir -p "$own/lists/partial" "$own/archives/partial"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" >"$own/sources.list"
+  local apt_get=(apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root -o "Dir::Etc::SourceList=$own/sources.list"
+    -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$own/lists" -o "Dir::Cache=$own")
+  "${apt_get[@]}" update >&2 || return 1
+  (cd "$own" && "${apt_get[@]}" download nats-server >&2 && dpkg-deb -x nats-server_*.deb files) || return 1
+  new_enough "$own/files/usr/sbin/nats-server" && mv "$own/files/usr/sbin/nats-server" "$cache/nats-server"
 }
-apt_get update
-(cd "$work" && apt_get download nats-server && dpkg-deb -x nats-server_*.deb files)
-new_enough "$work/files/usr/sbin/nats-server" || {
-  echo "The nats-server of Debian $release does not run here, or is older than 2.10; set NATS_SERVER_PATH." >&2
-  exit 1
-}
-mv "$work/files/usr/sbin/nats-server" "$cache/nats-server"
-echo "$cache/nats-server"
+
+for release in "${releases[@]}"; do
+  if fetch "$release"; then
+    echo "$cache/nats-server"
+    exit
+  fi
+done
+echo "No nats-server of 2.10 or later is on the PATH, and none of Debian's (${releases[*]}) runs here; set NATS_SERVER_PATH." >&2
+exit 1
