@@ -109,7 +109,6 @@ export const FAULTS: readonly Fault[] = [
     what: 'the engine loses the end of what it acknowledged, again and again',
     engines: BOTH,
     open: {
-      redis: 'some of the topics that lost a record in the same moment are not told of it',
       nats: 'live records may come before the word of what was lost, which then is missed or not told',
     },
     trial: () => ({

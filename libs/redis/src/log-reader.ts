@@ -42,6 +42,8 @@ interface Look {
   /** Where the partition ends. */
   readonly end: Offset;
   readonly now: number;
+  /** Where the reader stands is no place any more: the index, which has all of them, reaches back to before it and does not have it. */
+  readonly lost: boolean;
 }
 
 export class LogReader {
@@ -60,12 +62,12 @@ export class LogReader {
     const count = String(limit + 2);
     const log = partition.log(topic);
     const first = start === null ? '-' : partition.idAfter(start);
-    let look = await this.#look(partition, topic, ['XRANGE', log, first, '+', 'COUNT', count]);
+    let look = await this.#look(partition, topic, ['XRANGE', log, first, '+', 'COUNT', count], start);
     let records = recordsOf(partition, topic, look);
     if (records.length < look.entries.length && look.entries.length === limit + 2) {
       // What has expired but was not removed yet must not hide what follows it.
       const oldest = String(look.now - (look.head?.maxAgeMs ?? 0));
-      look = await this.#look(partition, topic, ['XRANGE', log, oldest, '+', 'COUNT', count]);
+      look = await this.#look(partition, topic, ['XRANGE', log, oldest, '+', 'COUNT', count], start);
       records = recordsOf(partition, topic, look);
     }
     const { floor, end, now } = look;
@@ -89,7 +91,7 @@ export class LogReader {
     if (compareOffsets(from, floor) < 0) {
       from = floor;
       reason = 'reset';
-    }
+    } else if (look.lost && compareOffsets(from, floor) > 0) reason = 'rewound';
     const kept = records.filter(({ offset }) => compareOffsets(offset, from) > 0);
     while (kept[0]?.record === null) {
       from = kept[0].offset;
@@ -194,15 +196,20 @@ export class LogReader {
     return { from, records: more ? records.slice(0, limit) : records, more, head: end, intact: true, reason: null };
   }
 
-  async #look(partition: Partition, topic: string, range: Words): Promise<Look> {
+  /** @param place where the reader stands; null where it stands nowhere */
+  async #look(partition: Partition, topic: string, range: Words, place: Offset | null = null): Promise<Look> {
+    // A place of another partition is in that one's index.
+    const stands = place !== null && partition.owns(place) ? partition.id(place) : null;
     for (;;) {
-      const [entries, head, floor, last, time] = (await this.source.together(partition, [
+      const index = partition.index(this.source.epoch());
+      const [entries, head, floor, last, time, found] = (await this.source.together(partition, [
         range,
         ['GET', partition.head(topic)],
         ['GET', partition.floor],
-        ['XREVRANGE', partition.index(this.source.epoch()), '+', '-', 'COUNT', '1'],
+        ['XREVRANGE', index, '+', '-', 'COUNT', '1'],
         ['TIME'],
-      ])) as [Entry[], string | null, string | null, Entry[], [string, string]];
+        ...(stands === null ? [] : [['XREVRANGE', index, stands, '-', 'COUNT', '1']]),
+      ])) as [Entry[], string | null, string | null, Entry[], [string, string], Entry[]?];
       const [epoch, first] = floor?.split(' ') ?? [];
       const end = last[0]?.[0];
       if (epoch !== this.source.epoch() || first === undefined || end === undefined) {
@@ -217,6 +224,7 @@ export class LogReader {
         floor: partition.offset(first),
         end: partition.offset(end),
         now: Number(time[0]) * 1_000 + Math.floor(Number(time[1]) / 1_000),
+        lost: found?.[0] !== undefined && found[0][0] !== stands,
       };
     }
   }

@@ -60,6 +60,11 @@ export class Partition {
     return formatOffset(Number(id.slice(0, dash)), Number(id.slice(dash + 1)) * this.count + this.number);
   }
 
+  /** Whether an offset is one of the partition's own. */
+  owns(offset: Offset): boolean {
+    return (numbersOf(offset)[1] - this.number) % this.count === 0;
+  }
+
   /** The id of one of the partition's own offsets. */
   id(offset: Offset): string {
     const [ms, minor] = numbersOf(offset);

@@ -203,7 +203,13 @@ export class RedisBackplane implements Backplane {
 
   async read(filter: TopicFilter, start: ReadStart, limit: number): Promise<Page> {
     this.#assertOpen();
-    return this.#reader.read(filter, start, limit);
+    const page = await this.#reader.read(filter, start, limit);
+    const last = page.records.at(-1);
+    // What was read has been given as well as what came live: if the log loses it, that has to be told.
+    if (last !== undefined && !filter.includes('*') && this.#tails.follows(filter)) {
+      this.#newest.set(filter, laterOffset(this.#newest.get(filter) ?? FIRST_OFFSET, last.offset));
+    }
+    return page;
   }
 
   async tail(filter: TopicFilter, onRecord: (record: EventRecord) => void, onLoss: () => void): Promise<Tail> {
@@ -291,7 +297,11 @@ export class RedisBackplane implements Backplane {
       // There was a record, and Redis does not know of it: flushed, or removed to make room.
       this.#tails.lose(topic);
       if (prev === '-') void this.#reopen(this.#parts[partition.number] as Part).catch(() => undefined);
-    } else if (compareOffsets(record.prev, newest) < 0) void this.#mark(topic, offset).catch(() => undefined);
+    } else if (compareOffsets(record.prev, newest) < 0) {
+      // Who follows it looks into the log, which says what is gone, before this record is given.
+      this.#tails.lose(topic);
+      void this.#mark(topic, newest).catch(() => undefined);
+    }
   }
 
   #loseFilters(): void {
@@ -458,28 +468,32 @@ export class RedisBackplane implements Backplane {
         const keys = batch.map(([topic]) => partition.head(topic));
         const link = this.#primaries.rawCommandOf(partition);
         const heads = await link.send<Array<string | null>>(['MGET', ...keys]);
+        const doubtful: string[] = [];
         for (const [index, [topic, reached]] of batch.entries()) {
           const id = heads[index]?.split(' ', 1)[0];
           const head = id === undefined ? FIRST_OFFSET : partition.offset(id);
           const newest = this.#newest.get(topic);
-          if (newest !== undefined && compareOffsets(head, newest) < 0) {
-            moved.push(topic);
-            await this.#markAt(link, topic, id ?? '-');
-          } else if (reached === '' || compareOffsets(head, reached) > 0) moved.push(topic);
+          if (newest !== undefined && head !== newest) doubtful.push(topic);
+          if (newest !== undefined && compareOffsets(head, newest) < 0) moved.push(topic);
+          else if (reached === '' || compareOffsets(head, reached) > 0) moved.push(topic);
         }
+        // A head that has moved on may hide that what came before it was lost.
+        await Promise.all(
+          doubtful.map((topic) => this.#markAt(link, topic, partition.id(this.#newest.get(topic) ?? FIRST_OFFSET))),
+        );
       }
     }
     return moved;
   }
 
   /** A record came whose predecessor is older than what had come: the log had lost its tail. */
-  async #mark(topic: string, at: Offset): Promise<void> {
+  async #mark(topic: string, given: Offset): Promise<void> {
     const { partition } = this.#partOf(topic);
     const link = this.#primaries.commandOf(partition);
-    if (link !== undefined) await this.#markAt(link, topic, partition.id(at));
+    if (link !== undefined) await this.#markAt(link, topic, partition.id(given));
   }
 
-  async #markAt(link: Link, topic: string, headId: string): Promise<void> {
+  async #markAt(link: Link, topic: string, givenId: string): Promise<void> {
     const part = this.#partOf(topic);
     const { partition } = part;
     const id = await link.run<string | null>(
@@ -487,7 +501,7 @@ export class RedisBackplane implements Backplane {
       [partition.index(this.#epoch), partition.head(topic), partition.log(topic)],
       [
         topic,
-        headId,
+        givenId,
         partition.channel(topic),
         partition.filterChannel,
         this.#publishCommand,

@@ -128,6 +128,11 @@ export const OPEN = script(`
     last = last[1]
     if not before(last, pin) then pin = nil end
   end
+  if pin then
+    -- Past it, and not at it: the index goes on to say that nothing has this place, so that whoever stands there has lost something.
+    local ms, seq = string.match(pin, '^(%d+)-(%d+)$')
+    pin = ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)
+  end
   if epoch ~= ARGV[1] or not last then
     local time = redis.call('TIME')
     local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)) .. '-0'
@@ -146,16 +151,31 @@ export const OPEN = script(`
   return { first, last }
 `);
 
+/** How many records after a lost one are searched for a mark. */
+const MARK_SEARCHED = 1_000;
+
 /**
- * Marks the place in a topic's log where its tail was lost, if its head is still the one that was seen: of all nodes that notice, one
- * does. A marker is a record without a payload.
- * KEYS: index, head, log. ARGV: topic, id of the head or `-`, channel of the topic, channel of filters, publish command, life of the head.
+ * Looks whether a topic's log has lost a record that a node was given, and marks it at its end if nobody did before. Lost it is when
+ * what follows it in the log names an earlier one as its predecessor, or when nothing follows and the head is an earlier one; whatever was
+ * appended meanwhile. A mark is a record without a payload.
+ * KEYS: index, head, log. ARGV: topic, id of the record that was given, channel of the topic, channel of filters, publish command, life of
+ * the head. Answers the mark's id; nothing where none was needed.
  */
 export const MARK = script(`
+  ${ORDER}
+  local given = ARGV[2]
   local head = redis.call('GET', KEYS[2])
   local prev, rest = '-', ' 0 0 0'
   if head then prev, rest = string.match(head, '^(%S+)(.*)$') end
-  if prev ~= ARGV[2] then return false end
+  local next = redis.call('XRANGE', KEYS[3], '(' .. given, '+', 'COUNT', 1)[1]
+  if next then
+    local follows
+    for i = 1, #next[2], 2 do if next[2][i] == 'p' then follows = next[2][i + 1] end end
+    if follows == '?' or (follows ~= '-' and not before(follows, given)) then return false end
+    for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '(' .. given, '+', 'COUNT', ${MARK_SEARCHED})) do
+      for i = 1, #entry[2], 2 do if entry[2][i] == 'r' and entry[2][i + 1] == '' then return false end end
+    end
+  elseif head and not before(prev, given) then return false end
   local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', 't', ARGV[1], 'k', '')
   if not id then return '${LOST}' end
   redis.call('XADD', KEYS[3], id, 'p', prev, 'r', '')
