@@ -102,6 +102,9 @@ export const FAULTS: readonly Fault[] = [
     name: 'T7',
     what: 'an older store comes back',
     engines: BOTH,
+    open: {
+      nats: 'in one run of three live records come before the word of what was lost, which then is missed or not told',
+    },
     script: rewoundStore,
   },
   {
