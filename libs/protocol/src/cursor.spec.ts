@@ -7,6 +7,7 @@ import {
   compareOffsets,
   formatCursor,
   formatOffset,
+  earlierOffset,
   laterOffset,
   parseCursor,
 } from './cursor.js';
@@ -82,6 +83,13 @@ describe('Offsets', () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  it('give the earlier of two, in either order, and none where one is not known', () => {
+    expect(earlierOffset('z-0', '10-0')).toBe('z-0');
+    expect(earlierOffset('10-0', 'z-0')).toBe('z-0');
+    expect(earlierOffset('', 'z-0')).toBe('');
+    expect(earlierOffset('z-0', '')).toBe('');
   });
 
   it('give the later of two, in either order', () => {

@@ -67,3 +67,8 @@ export function compareOffsets(a: Offset, b: Offset): number {
 export function laterOffset(a: Offset, b: Offset): Offset {
   return compareOffsets(a, b) < 0 ? b : a;
 }
+
+/** The earlier of two offsets; empty if one is. */
+export function earlierOffset(a: Offset, b: Offset): Offset {
+  return a === '' || laterOffset(a, b) === b ? a : b;
+}

@@ -1,5 +1,12 @@
 /** The live tails of this process on an engine outside of it: what the engine is asked to send, and who is given it. */
-import { compareOffsets, FIRST_OFFSET, laterOffset, SseChannelsError, type Offset } from '@sse-channels/protocol';
+import {
+  compareOffsets,
+  earlierOffset,
+  FIRST_OFFSET,
+  laterOffset,
+  SseChannelsError,
+  type Offset,
+} from '@sse-channels/protocol';
 import type { EventRecord, Tail, TopicFilter } from './backplane.js';
 import { guarded, HandOver, type HandOverTo } from './hand-over.js';
 
@@ -232,9 +239,4 @@ export class LiveTails {
     clearInterval(this.#lingerTimer);
     this.#lingerTimer = undefined;
   }
-}
-
-/** The earlier of two offsets; empty if one is. */
-function earlierOffset(a: Offset, b: Offset): Offset {
-  return a === '' || laterOffset(a, b) === b ? a : b;
 }

@@ -54,6 +54,7 @@ export class Feed {
   readonly #reads = new Map<string, Promise<Page>>();
   #ring: FrameRing | undefined;
   #subscriptions = 0;
+  #covered: Offset | undefined;
   /** The cursor that was printed last: at rest all who follow the feed ask for the same. */
   #plain: Cursor = '';
   #sealed: Cursor = '';
@@ -74,6 +75,7 @@ export class Feed {
     this.#tail = new ContinuousTail(backplane, topic.name, {
       onRecord: (record) => this.#push(this.frame(record)),
       onGap: (reason, from) => {
+        this.#covered = undefined;
         this.#push(this.frameGap(reason, from));
         listener.onGap(this, reason);
       },
@@ -95,6 +97,15 @@ export class Feed {
   /** Every record up to this offset of the log space is in the ring, or was. */
   get position(): Offset {
     return this.#tail.position;
+  }
+
+  /** Whether the position has got to this offset. */
+  covers(offset: Offset): boolean {
+    // In a fan-out all who follow several topics ask for the same.
+    if (offset === this.#covered) return true;
+    const covers = compareOffsets(this.position, offset) >= 0;
+    if (covers) this.#covered = offset;
+    return covers;
   }
 
   /** Sees to it that the position gets to this offset; `onNews` follows. */

@@ -171,7 +171,7 @@ export class Hub {
   ): Promise<Source> {
     const subscriptions = await this.#subscribe(requests, lastEventId, options);
     const [only] = subscriptions;
-    return only !== undefined && subscriptions.length === 1 ? only : new TopicSource(subscriptions);
+    return only !== undefined && subscriptions.length === 1 ? only : new TopicSource(subscriptions, this.#passes);
   }
 
   /**
@@ -187,7 +187,11 @@ export class Hub {
     const apart = new Set(
       requests.filter((request) => request.lastEventId !== undefined).map(({ topic }) => topic.name),
     );
-    return new TopicSource(subscriptions, new Set(subscriptions.filter(({ feed }) => apart.has(feed.topic.name))));
+    return new TopicSource(
+      subscriptions,
+      this.#passes,
+      new Set(subscriptions.filter(({ feed }) => apart.has(feed.topic.name))),
+    );
   }
 
   /**

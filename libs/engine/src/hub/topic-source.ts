@@ -1,6 +1,7 @@
 /** The source of a stream of several topics: the subscriptions of one connection, merged in the order of their offsets. */
 import {
   compareOffsets,
+  earlierOffset,
   encodeFrame,
   FIRST_OFFSET,
   laterOffset,
@@ -12,6 +13,7 @@ import {
 } from '@sse-channels/protocol';
 import { FOR_EVER, type Grant, type Review } from '../connection/grant.js';
 import type { Source, SourceOutcome, Waker } from '../connection/source.js';
+import type { Feed } from './feed.js';
 import { gatherFrames, type FramedRecord } from './frame-ring.js';
 import { besideCursor, type Subscription } from './subscription.js';
 
@@ -38,6 +40,9 @@ class Lane implements Waker {
 /** Makes the frame that tells of a topic that was added, with the stream's cursor: it may be the first that the stream has. */
 export type Opening = (topic: OpenTopic, cursor: Cursor) => Buffer;
 
+/** Feeds that have news of which not everybody who follows them has heard yet. */
+export type FeedsWithNews = ReadonlyMap<Feed, unknown>;
+
 const NONE: ReadonlySet<Subscription> = new Set();
 
 export class TopicSource implements Source {
@@ -53,8 +58,9 @@ export class TopicSource implements Source {
   #waker: Waker | undefined;
   /** The stream's cursor: of every topic that is not behind, all up to here has been given. */
   #told: Offset = FIRST_OFFSET;
-  /** Up to this offset of the log space the records of all topics that are not behind are known. */
-  #vouched: Offset = FIRST_OFFSET;
+  /** Up to here, as far as was asked in this turn, the records of all topics that are not behind are known. */
+  #covered: Offset = FIRST_OFFSET;
+  #outcome: SourceOutcome | null = null;
   /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
   #held = false;
   #reviewed = false;
@@ -66,13 +72,16 @@ export class TopicSource implements Source {
    * @param subscriptions opened at one cursor, or each where it begins without one
    * @param apart those that were opened at cursors of their own
    */
-  constructor(subscriptions: readonly Subscription[], apart: ReadonlySet<Subscription> = NONE) {
+  constructor(
+    subscriptions: readonly Subscription[],
+    private readonly withNews: FeedsWithNews,
+    apart: ReadonlySet<Subscription> = NONE,
+  ) {
     for (const subscription of subscriptions) {
       this.#place(subscription, FOR_EVER);
     }
     const together = subscriptions.filter((subscription) => !apart.has(subscription)).map(({ offset }) => offset);
-    if (together.length > 0)
-      this.#told = together.reduce((one, other) => (compareOffsets(other, one) < 0 ? other : one));
+    if (together.length > 0) this.#told = together.reduce(earlierOffset);
     else this.#told = subscriptions.map(({ offset }) => offset).reduce(laterOffset, FIRST_OFFSET);
     for (const lane of this.#lanes.values()) {
       const { subscription } = lane;
@@ -91,8 +100,8 @@ export class TopicSource implements Source {
     const lanes = [...this.#lanes.values()].filter(({ behind }) => !behind);
     if (lanes.length > 0 && lanes.every(({ subscription }) => subscription.atHead)) {
       for (const { subscription } of lanes) subscription.settle();
-      this.#look();
-      this.#told = laterOffset(this.#told, this.#vouched);
+      const known = lanes.map(({ subscription: { feed } }) => feed.position).reduce(earlierOffset);
+      this.#told = laterOffset(this.#told, known);
     }
     return first.cursorAt(this.#told);
   }
@@ -108,8 +117,7 @@ export class TopicSource implements Source {
   }
 
   get outcome(): SourceOutcome | null {
-    for (const { subscription } of this.#lanes.values()) if (subscription.outcome !== null) return subscription.outcome;
-    return null;
+    return this.#outcome;
   }
 
   start(waker: Waker): void {
@@ -190,49 +198,54 @@ export class TopicSource implements Source {
   }
 
   next(maxBytes: number): Buffer | null {
-    // After a failure nobody knows what comes first.
-    if (this.outcome !== null) return this.#said.shift() ?? null;
-    this.#held = false;
     this.#look();
-    const batch = this.#batch(maxBytes);
-    if (batch !== null) return batch;
-    return gatherFrames(maxBytes, () => {
-      if (this.#behind > 0 && this.#catchUp()) this.#look();
-      const said = this.#said.shift();
-      if (said !== undefined) return said;
-      const next = this.#earliestNext();
-      if (next === null) return null;
-      const [{ subscription, behind }, framed] = next;
-      if (behind) {
-        subscription.advance(framed);
-        return besideCursor(subscription.frameOf(framed));
-      }
-      if (compareOffsets(framed.offset, this.#vouched) > 0) {
-        this.#held = true;
-        for (const { subscription: other } of this.#lanes.values()) other.feed.reach(framed.offset);
-        return null;
-      }
-      subscription.advance(framed);
-      this.#told = framed.offset;
-      return subscription.frameOf(framed);
-    });
+    // After a failure nobody knows what comes first.
+    if (this.#outcome !== null) return this.#said.shift() ?? null;
+    if (this.#ready.size === 0 && this.#said.length === 0 && this.#behind === 0) return null;
+    return this.#batch(maxBytes) ?? gatherFrames(maxBytes, () => this.#take());
   }
 
   /** Where one topic alone has news, what all who follow it are given: the path of nearly every event. */
   #batch(maxBytes: number): Buffer | null {
     if (this.#ready.size !== 1 || this.#said.length > 0 || this.#behind > 0) return null;
-    for (const { subscription } of this.#ready) {
+    for (const lane of this.#ready) {
+      const { subscription } = lane;
       const last = subscription.lastInRing;
-      if (last === null || compareOffsets(last, this.#vouched) > 0) return null;
+      if (last === null || !this.#covers(last)) return null;
       const bytes = subscription.next(maxBytes);
       this.#told = subscription.offset;
+      if (subscription.atHead) this.#ready.delete(lane);
       return bytes;
     }
     return null;
   }
 
+  #take(): Buffer | null {
+    if (this.#behind > 0) this.#catchUp();
+    const said = this.#said.shift();
+    if (said !== undefined) return said;
+    const next = this.#earliestNext();
+    if (next === null) return null;
+    const [{ subscription, behind }, framed] = next;
+    if (behind) {
+      subscription.advance(framed);
+      return besideCursor(subscription.frameOf(framed));
+    }
+    if (!this.#covers(framed.offset)) {
+      this.#held = true;
+      for (const { subscription: other } of this.#lanes.values()) other.feed.reach(framed.offset);
+      return null;
+    }
+    subscription.advance(framed);
+    this.#told = framed.offset;
+    return subscription.frameOf(framed);
+  }
+
   hold(): void {
-    for (const { subscription } of this.#lanes.values()) subscription.hold();
+    for (const { subscription } of this.#lanes.values()) {
+      subscription.hold();
+      this.#outcome ??= subscription.outcome;
+    }
   }
 
   resume(): void {
@@ -264,12 +277,8 @@ export class TopicSource implements Source {
     return false;
   }
 
-  /**
-   * A topic that was behind, and has been given all up to the stream's cursor, is covered by it from now on.
-   * @returns whether there was one
-   */
-  #catchUp(): boolean {
-    let covered = false;
+  /** A topic that was behind, and has been given all up to the stream's cursor, is covered by it from now on. */
+  #catchUp(): void {
     for (const lane of this.#lanes.values()) {
       if (!lane.behind) continue;
       const { subscription } = lane;
@@ -282,12 +291,12 @@ export class TopicSource implements Source {
         }
       } else if (compareOffsets(next.offset, this.#told) <= 0) continue;
       lane.behind = false;
-      covered = true;
       this.#behind -= 1;
+      this.#ready.add(lane);
+      this.#covered = FIRST_OFFSET;
       const data: LiveData = { topic: subscription.feed.topic.name };
       this.#said.push(controlFrame('$live', data));
     }
-    return covered;
   }
 
   /**
@@ -313,20 +322,28 @@ export class TopicSource implements Source {
     return waits ? null : (first ?? null);
   }
 
-  /**
-   * Sees up to where the records of all topics are known, and which have any: in a turn in which several have news, some are not
-   * woken yet.
-   */
+  /** Sees which topics have news: in a turn in which several have, some are not woken yet. */
   #look(): void {
-    let vouched: Offset | undefined;
-    for (const lane of this.#lanes.values()) {
-      const { subscription } = lane;
-      if (!subscription.atHead) this.#ready.add(lane);
-      if (lane.behind) continue;
-      const { position } = subscription.feed;
-      if (vouched === undefined || compareOffsets(position, vouched) < 0) vouched = position;
+    this.#held = false;
+    this.#covered = FIRST_OFFSET;
+    if (this.withNews.size > this.#lanes.size) {
+      for (const lane of this.#lanes.values()) if (!lane.subscription.atHead) this.#ready.add(lane);
+    } else {
+      for (const feed of this.withNews.keys()) {
+        const lane = this.#lanes.get(feed.topic.name);
+        if (lane !== undefined && !lane.subscription.atHead) this.#ready.add(lane);
+      }
     }
-    this.#vouched = vouched ?? this.#told;
+    for (const { subscription } of this.#ready) this.#outcome ??= subscription.outcome;
+  }
+
+  /** Whether the records of all topics that are not behind are known up to this offset of the log space. */
+  #covers(offset: Offset): boolean {
+    if (compareOffsets(offset, this.#covered) <= 0) return true;
+    for (const { subscription, behind } of this.#lanes.values())
+      if (!behind && !subscription.feed.covers(offset)) return false;
+    this.#covered = offset;
+    return true;
   }
 
   async #review(topic: string, lane: Lane, review: Review): Promise<void> {
