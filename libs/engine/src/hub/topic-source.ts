@@ -23,17 +23,26 @@ class Lane implements Waker {
   reviewAt: number;
   /** It replays what lies before the stream's cursor, which does not cover it yet. */
   behind = false;
+  /** The stream's; absent until it starts. */
+  waker: Waker | undefined;
 
   constructor(
     readonly subscription: Subscription,
     public grant: Grant,
-    private readonly onNews: (lane: Lane) => void,
+    /** The stream's lanes that may have something to give. */
+    private readonly ready: Set<Lane>,
   ) {
     this.reviewAt = firstReview(grant);
   }
 
+  start(waker: Waker): void {
+    this.waker = waker;
+    this.subscription.start(this);
+  }
+
   wake(): void {
-    this.onNews(this);
+    this.ready.add(this);
+    this.waker?.wake();
   }
 }
 
@@ -49,10 +58,6 @@ export class TopicSource implements Source {
   readonly #lanes = new Map<string, Lane>();
   /** Those that may have something to give: of many topics few have news at a time. */
   readonly #ready = new Set<Lane>();
-  readonly #onNews = (lane: Lane): void => {
-    this.#ready.add(lane);
-    this.#waker?.wake();
-  };
   /** Frames of the library's own that are due before any record. */
   readonly #said: Buffer[] = [];
   #waker: Waker | undefined;
@@ -60,6 +65,8 @@ export class TopicSource implements Source {
   #told: Offset = FIRST_OFFSET;
   /** Up to here, as far as was asked in this turn, the records of all topics that are not behind are known. */
   #covered: Offset = FIRST_OFFSET;
+  /** The feeds of the topics that are not behind, at hand for what is asked at each event; undefined when they changed. */
+  #level: Feed[] | undefined;
   #outcome: SourceOutcome | null = null;
   /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
   #held = false;
@@ -122,7 +129,7 @@ export class TopicSource implements Source {
 
   start(waker: Waker): void {
     this.#waker = waker;
-    for (const lane of this.#lanes.values()) lane.subscription.start(lane);
+    for (const lane of this.#lanes.values()) lane.start(waker);
   }
 
   /** Whether the topic of that name is part of the stream. */
@@ -152,7 +159,7 @@ export class TopicSource implements Source {
     if (lane.behind) this.#behind += 1;
     this.#reviewed ||= grant !== FOR_EVER;
     this.say(opening(openTopicOf(lane), subscription.cursorAt(this.#told)));
-    if (this.#waker !== undefined) subscription.start(lane);
+    if (this.#waker !== undefined) lane.start(this.#waker);
     this.#waker?.wake();
     return true;
   }
@@ -174,6 +181,7 @@ export class TopicSource implements Source {
     const lane = this.#lanes.get(topic);
     if (lane === undefined) return false;
     this.#lanes.delete(topic);
+    this.#level = undefined;
     this.#ready.delete(lane);
     if (lane.behind) this.#behind -= 1;
     lane.subscription.close();
@@ -261,8 +269,9 @@ export class TopicSource implements Source {
   }
 
   #place(subscription: Subscription, grant: Grant): Lane {
-    const lane = new Lane(subscription, grant, this.#onNews);
+    const lane = new Lane(subscription, grant, this.#ready);
     this.#lanes.set(subscription.feed.topic.name, lane);
+    this.#level = undefined;
     this.#ready.add(lane);
     return lane;
   }
@@ -293,6 +302,7 @@ export class TopicSource implements Source {
       lane.behind = false;
       this.#behind -= 1;
       this.#ready.add(lane);
+      this.#level = undefined;
       this.#covered = FIRST_OFFSET;
       const data: LiveData = { topic: subscription.feed.topic.name };
       this.#said.push(controlFrame('$live', data));
@@ -340,8 +350,8 @@ export class TopicSource implements Source {
   /** Whether the records of all topics that are not behind are known up to this offset of the log space. */
   #covers(offset: Offset): boolean {
     if (compareOffsets(offset, this.#covered) <= 0) return true;
-    for (const { subscription, behind } of this.#lanes.values())
-      if (!behind && !subscription.feed.covers(offset)) return false;
+    this.#level ??= [...this.#lanes.values()].filter(({ behind }) => !behind).map(({ subscription: { feed } }) => feed);
+    for (const feed of this.#level) if (!feed.covers(offset)) return false;
     this.#covered = offset;
     return true;
   }
