@@ -21,6 +21,9 @@ export type SseChannelsErrorCode =
   | 'RATE_LIMITED'
   | 'APPEND_FAILED'
   | 'UNAVAILABLE'
+  | 'STREAM_REFUSED'
+  | 'STREAM_FAILED'
+  | 'CALLBACK_FAILED'
   | 'CLOSED'
   | 'DRAINING';
 

@@ -1,0 +1,378 @@
+/** One connection, kept: made, read, watched, given up and made again, from the cursor that was reached, until it is closed. */
+import { FrameParser, SseChannelsError, type ClosingData, type ErrorData, type OpenData } from '@sse-channels/protocol';
+import { BackOff } from './back-off.js';
+import type { ConnectionOptions, QueryValues } from './connection-options.js';
+import type { ConnectionState, StateReason } from './connection-state.js';
+import { isOf, refusalOf, type End } from './end.js';
+import { KeptCursor } from './kept-cursor.js';
+import { isLongPollAnswer } from './long-poll-answer.js';
+import { listenToPage } from './page.js';
+import type { Incoming, Receiver } from './receiver.js';
+import { failureOf, StreamError } from './stream-error.js';
+import { askForStream, letGo } from './stream-request.js';
+
+/** A stream that ends sooner was none: something on the way does not let it last. */
+const SHORT_MS = 1_000;
+const SHORT_STREAMS = 3;
+/** Silences that are waited for, in heartbeats. */
+const HEARTBEATS = 2.5;
+/** How long a server may hold an answer back for which nothing came. */
+const WAIT_MS = 25_000;
+/** After so long a stream is tried again: who walked out of an office has another network. */
+const LONG_POLL_MS = 300_000;
+const STREAM_TYPE = 'text/event-stream';
+const JSON_TYPE = 'application/json';
+
+export interface ConnectionListener extends Receiver {
+  onState(state: ConnectionState): void;
+  /** Something that the application gave failed. */
+  onError(error: SseChannelsError): void;
+}
+
+export interface Connection {
+  readonly state: ConnectionState;
+  /** Where the client stands: after the last event that was handled. */
+  readonly cursor: string;
+  /** Begins, unless it has. */
+  start(): void;
+  /** Makes an attempt at once where one is waited for, and looks whether what is open was silent for too long. */
+  wake(): void;
+  /** Closes for good. */
+  close(): void;
+}
+
+/** Makes a connection; it begins when it is started. A closure, since each private name of a class has its price in a page. */
+export function createConnection(url: string, options: ConnectionOptions, listener: ConnectionListener): Connection {
+  const { openTimeoutMs = 30_000, pauseHiddenAfterMs = null, decode = jsonOrText, longPoll = true } = options;
+  const { onUnauthorized, maxEventLength } = options;
+  const cursor = new KeptCursor(url, options, (error) => listener.onError(failureOf('storage', error)));
+  const backOff = new BackOff(options);
+  let state: ConnectionState = {
+    status: 'connecting',
+    reason: 'started',
+    transport: 'stream',
+    retryInMs: null,
+    error: undefined,
+  };
+  let started = false;
+  let leavePage: (() => void) | undefined;
+  let hideTimer: Timer;
+  /** The page is hidden, and nothing is done until it is seen. */
+  let paused = false;
+  /** Ends the wait for the next attempt. */
+  let hurry: () => void = () => undefined;
+  let refreshed = false;
+  let heartbeatMs = options.heartbeatMs ?? Infinity;
+  let shortStreams = 0;
+  let canPoll = longPoll !== false;
+  /** When long-polling began; 0: it is not done. */
+  let pollingSince = longPoll === 'always' ? Infinity : 0;
+
+  // Of the attempt that is being made.
+  let attempt = new AbortController();
+  let silenceTimer: Timer;
+  let openedAt = 0;
+  /** When something came last; Infinity while a handler is waited for and nothing is read. */
+  let heardAt = 0;
+  let fruitful = false;
+  let failure: ErrorData | undefined;
+
+  return {
+    get state() {
+      return state;
+    },
+    get cursor() {
+      return cursor.value;
+    },
+    start() {
+      if (started || isClosed()) return;
+      started = true;
+      leavePage = listenToPage({ onOnline: () => wake(true), onSeen: see, onHidden: hide });
+      void run();
+    },
+    wake: () => wake(),
+    close: () => close('client-left'),
+  };
+
+  async function run(): Promise<void> {
+    await cursor.load();
+    while (!isClosed()) {
+      const end = await makeAttempt();
+      if (isClosed()) return;
+      if (end.next === 'never') return close(end.reason, end.error);
+      const delayMs = backOff.after(end);
+      // Between two answers of a long poll nothing is amiss.
+      if (end.reason !== 'opened') {
+        become({
+          status: state.status === 'connecting' ? 'connecting' : 'stale',
+          reason: end.reason,
+          retryInMs: paused ? null : delayMs,
+          error: end.error,
+        });
+      }
+      await pause(delayMs);
+    }
+  }
+
+  /** Makes one attempt and stays with it to its end. */
+  async function makeAttempt(): Promise<End> {
+    const own = (attempt = new AbortController());
+    const { signal } = own;
+    openedAt = heardAt = 0;
+    fruitful = false;
+    failure = undefined;
+    if (pollingSince > 0 && Date.now() - pollingSince > LONG_POLL_MS) {
+      pollingSince = 0;
+      shortStreams = SHORT_STREAMS - 1;
+    }
+    if (state.status !== 'open') become({ retryInMs: 0 });
+    expect(openTimeoutMs ?? Infinity);
+    try {
+      return await (pollingSince > 0 ? poll(signal) : stream(signal));
+    } catch (cause) {
+      if (signal.aborted) return signal.reason as End;
+      if (cause instanceof StreamError) return { reason: 'refused', error: cause, next: 'never' };
+      if (cause instanceof SseChannelsError) listener.onError(cause);
+      const error = new StreamError('UNAVAILABLE', 'The stream was not reached, or cut; it is tried again.', { cause });
+      return openedAt > 0 ? cut(error) : { reason: 'unreachable', error };
+    } finally {
+      clearTimeout(silenceTimer);
+      if (hasLasted()) backOff.failures = 0;
+      // A body that is read no further is let go.
+      own.abort();
+      cursor.save();
+    }
+  }
+
+  async function stream(signal: AbortSignal): Promise<End> {
+    const response = await ask(STREAM_TYPE, signal);
+    const refusal = await refusalOf(response, STREAM_TYPE);
+    if (refusal !== undefined) return refusal;
+    const reader = response.body?.getReader();
+    if (reader === undefined) {
+      if (canPoll) return fallBack({ reason: 'cut' });
+      throw new StreamError('STREAM_REFUSED', 'This fetch gives no body to read; pass one that does as "fetch".');
+    }
+    // A fetch that does not heed the signal is told here.
+    signal.addEventListener('abort', () => void reader.cancel().catch(() => undefined));
+    open('stream');
+    const events: Incoming[] = [];
+    const parser = new FrameParser({
+      lastEventId: cursor.value,
+      ...(maxEventLength === undefined ? {} : { maxLength: maxEventLength }),
+      onEvent({ name, data, lastEventId }, fields) {
+        try {
+          const decoded = name.startsWith('$') ? jsonOrText(data) : decode(data, name);
+          events.push({ ...fields, name, data: decoded, cursor: lastEventId });
+        } catch (error) {
+          listener.onError(failureOf('decode', error));
+        }
+      },
+      onRetry: (retryMs) => (backOff.toldMs = retryMs),
+    });
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (signal.aborted) return signal.reason as End;
+      if (done) return cut();
+      hear();
+      try {
+        parser.push(value);
+      } catch (cause) {
+        throw new StreamError('FRAME_TOO_LARGE', (cause as Error).message, { cause });
+      }
+      const end = await take(events.splice(0));
+      if (end !== undefined) return end;
+      // A heartbeat moves the cursor, too.
+      cursor.value = parser.lastEventId;
+      cursor.save();
+    }
+  }
+
+  async function poll(signal: AbortSignal): Promise<End> {
+    expect(WAIT_MS * 2);
+    const askedAt = Date.now();
+    const response = await ask(JSON_TYPE, signal, { waitMs: WAIT_MS });
+    const answer: unknown = response.status === 200 && isOf(response, JSON_TYPE) ? await response.json() : undefined;
+    if (!isLongPollAnswer(answer)) {
+      const refusal = await refusalOf(response, JSON_TYPE);
+      if (refusal !== undefined && (refusal.next === undefined || refusal.error === undefined)) return refusal;
+      if (pollingSince === Infinity) {
+        const error = new StreamError('STREAM_REFUSED', 'The server answers no long polls.', {
+          status: response.status,
+        });
+        return { reason: 'refused', error, ...refusal, next: 'never' };
+      }
+      pollingSince = 0;
+      canPoll = false;
+      return { reason: 'cut', next: 'at-once' };
+    }
+    open('long-poll');
+    const { events } = answer;
+    let at = cursor.value;
+    const end = await take(
+      events.map(({ event, data, id, topic }) => ({ name: event, data, id, topic, cursor: (at = id ?? at) })),
+    );
+    if (end !== undefined) return end;
+    cursor.value = answer.cursor;
+    // A server that does not wait is not asked again in a hurry.
+    const hasty = events.length === 0 && Date.now() - askedAt < SHORT_MS;
+    return { reason: 'opened', orderly: true, next: hasty ? undefined : 'at-once' };
+  }
+
+  /** Asks, and once more after a 401 if the application has an answer to it. */
+  async function ask(accept: string, signal: AbortSignal, query: QueryValues = {}): Promise<Response> {
+    const send = (): Promise<Response> => askForStream(url, options, { accept, cursor: cursor.value, query, signal });
+    const response = await send();
+    if (response.status !== 401 || refreshed || onUnauthorized === undefined) return response;
+    try {
+      if ((await onUnauthorized()) === false) return response;
+    } catch (error) {
+      throw failureOf('onUnauthorized', error);
+    }
+    letGo(response);
+    refreshed = true;
+    return send();
+  }
+
+  /** Hands events over, each after the one before it was handled. */
+  async function take(events: readonly Incoming[]): Promise<End | undefined> {
+    for (const event of events) {
+      if (isClosed()) return { reason: 'client-left' };
+      const { name, data, id } = event;
+      if (name === '$closing') return closing(data as ClosingData | null);
+      if (name === '$error') failure = data as ErrorData;
+      else if (name === '$open') {
+        heartbeatMs = (data as OpenData).heartbeatMs;
+        hear();
+        listener.begin(data as OpenData, id);
+      } else {
+        fruitful = true;
+        const handled = listener.receive(event);
+        if (handled !== undefined) {
+          cursor.save();
+          // Nothing is read meanwhile, so silence says nothing.
+          clearTimeout(silenceTimer);
+          heardAt = Infinity;
+          await handled;
+          hear();
+        }
+      }
+      if (id !== undefined) cursor.value = id;
+    }
+    return undefined;
+  }
+
+  function closing(data: ClosingData | null): End {
+    const { reason = 'done', comeBack = false } = data ?? {};
+    const error = failure && new StreamError('STREAM_FAILED', failure.message, failure);
+    return { reason, error, orderly: reason !== 'failed', next: comeBack ? undefined : 'never' };
+  }
+
+  /** The end of a stream without a word. */
+  function cut(error?: StreamError): End {
+    const end: End = { reason: 'cut', error, orderly: hasLasted() || fruitful };
+    shortStreams = hasLasted() ? 0 : shortStreams + 1;
+    return shortStreams >= SHORT_STREAMS && canPoll ? fallBack(end) : end;
+  }
+
+  function fallBack(end: End): End {
+    pollingSince = Date.now();
+    return { ...end, next: 'at-once' };
+  }
+
+  function hasLasted(): boolean {
+    return openedAt > 0 && Date.now() - openedAt >= SHORT_MS;
+  }
+
+  function open(transport: ConnectionState['transport']): void {
+    openedAt = Date.now();
+    refreshed = false;
+    become({ status: 'open', reason: 'opened', transport, retryInMs: null, error: undefined });
+  }
+
+  /** Waits so long, or until something speaks for trying now; on a hidden page that pauses until it is seen. */
+  function pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      hurry = () => {
+        if (paused && !isClosed()) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(hurry, delayMs);
+    });
+  }
+
+  /** @param suspicious whether even a connection that was heard of lately may be dead */
+  function wake(suspicious = false): void {
+    hurry();
+    const silent = Date.now() - (heardAt || openedAt) > heartbeatMs * HEARTBEATS;
+    if (state.status === 'open' && (suspicious || silent)) {
+      giveUp({ reason: silent ? 'silent' : 'woken', next: 'at-once' });
+    }
+  }
+
+  function giveUp(end: End): void {
+    attempt.abort(end);
+  }
+
+  function see(): void {
+    clearTimeout(hideTimer);
+    paused = false;
+    wake();
+  }
+
+  function hide(): void {
+    clearTimeout(hideTimer);
+    if (pauseHiddenAfterMs === null) return;
+    hideTimer = setTimeout(() => {
+      paused = true;
+      giveUp({ reason: 'hidden', next: 'at-once' });
+    }, pauseHiddenAfterMs);
+  }
+
+  /** Something came: the next silence begins. */
+  function hear(): void {
+    heardAt = Date.now();
+    expect(heartbeatMs * HEARTBEATS);
+  }
+
+  /** Gives the attempt up when nothing comes for so long; Infinity: never. */
+  function expect(withinMs: number): void {
+    clearTimeout(silenceTimer);
+    if (withinMs === Infinity) return;
+    silenceTimer = setTimeout(() => {
+      const error = new StreamError('UNAVAILABLE', `Nothing came for ${withinMs} ms; it is tried again.`);
+      giveUp({ reason: openedAt > 0 ? 'silent' : 'unreachable', error, orderly: heardAt > 0 });
+    }, withinMs);
+  }
+
+  function isClosed(): boolean {
+    return state.status === 'closed';
+  }
+
+  function close(reason: StateReason, error?: StreamError): void {
+    if (isClosed()) return;
+    leavePage?.();
+    clearTimeout(hideTimer);
+    become({ status: 'closed', reason, retryInMs: null, error });
+    attempt.abort();
+    hurry();
+  }
+
+  function become(change: Partial<ConnectionState>): void {
+    const before = state;
+    state = { ...before, ...change };
+    const keys = Object.keys(change) as Array<keyof ConnectionState>;
+    if (keys.some((key) => before[key] !== state[key])) listener.onState(state);
+  }
+}
+
+type Timer = ReturnType<typeof setTimeout> | undefined;
+
+function jsonOrText(data: string): unknown {
+  try {
+    return JSON.parse(data) as unknown;
+  } catch {
+    return data;
+  }
+}

@@ -1,0 +1,23 @@
+/** What a server answers to who asks with `Accept: application/json` instead of holding a stream. */
+
+/** A record, or a control event such as `$gap`. */
+export interface LongPollEvent {
+  /** The cursor after it; absent as in a stream. */
+  readonly id?: string;
+  readonly event: string;
+  readonly data: unknown;
+  readonly topic?: string;
+}
+
+/** What came after the cursor that was sent. */
+export interface LongPollAnswer {
+  readonly events: readonly LongPollEvent[];
+  /** Where the client stands after them: what it asks with next. */
+  readonly cursor: string;
+}
+
+/** Whether a body is such an answer. */
+export function isLongPollAnswer(body: unknown): body is LongPollAnswer {
+  const answer = body as Partial<LongPollAnswer> | null;
+  return Array.isArray(answer?.events) && typeof answer.cursor === 'string';
+}

@@ -1,0 +1,19 @@
+/** The client: typed events of a stream, in browsers, Node and React Native. Depends on the protocol alone. */
+export { createSseClient, type SseClient, type SseClientOptions } from './sse-client.js';
+export { StreamError } from './connection/stream-error.js';
+export type {
+  ConnectionOptions,
+  CursorStorage,
+  Fetch,
+  ForEachAttempt,
+  HeaderValues,
+  QueryValues,
+} from './connection/connection-options.js';
+export type { ConnectionState, ConnectionStatus, StateReason } from './connection/connection-state.js';
+export type { LongPollAnswer, LongPollEvent } from './connection/long-poll-answer.js';
+export type { AnyEvents, ClientEvent, Contract, DataOf, EventOf, JsonOf, NameOf } from './contract/contract.js';
+export type { QueueOptions } from './subscription/event-queue.js';
+export type { ClientGap, Leave, ListenOptions } from './subscription/listeners.js';
+export type { ClientObservable, ClientObserver, Subscription } from './subscription/subscription.js';
+export { SseChannelsError } from '@sse-channels/protocol';
+export type { GapReason, SseChannelsErrorCode, StandardSchema } from '@sse-channels/protocol';
