@@ -13,7 +13,8 @@ export type { ConnectionState, ConnectionStatus, StateReason } from './connectio
 export type { LongPollAnswer, LongPollEvent } from './connection/long-poll-answer.js';
 export type { AnyEvents, ClientEvent, Contract, DataOf, EventOf, JsonOf, NameOf } from './contract/contract.js';
 export type { QueueOptions } from './subscription/event-queue.js';
-export type { ClientGap, Leave, ListenOptions } from './subscription/listeners.js';
+export type { ClientGap } from './subscription/listeners.js';
+export type { Leave, ListenOptions } from './subscription/listening.js';
 export type { ClientObservable, ClientObserver, Subscription } from './subscription/subscription.js';
 export { SseChannelsError } from '@sse-channels/protocol';
 export type { GapReason, SseChannelsErrorCode, StandardSchema } from '@sse-channels/protocol';

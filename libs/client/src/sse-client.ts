@@ -1,11 +1,12 @@
 /** The client of one stream. */
 import { SseChannelsError, type StandardSchema } from '@sse-channels/protocol';
-import { createConnection, type Connection } from './connection/connection.js';
+import { createConnection } from './connection/connection.js';
 import type { ConnectionOptions } from './connection/connection-options.js';
 import type { ConnectionState } from './connection/connection-state.js';
 import type { AnyEvents, Contract, DataOf, NameOf } from './contract/contract.js';
-import { Listeners, Listening, type Leave, type ListenOptions } from './subscription/listeners.js';
-import { Subscription } from './subscription/subscription.js';
+import { createListeners } from './subscription/listeners.js';
+import { createListening, type Leave, type ListenOptions } from './subscription/listening.js';
+import { createSubscription, type Subscription } from './subscription/subscription.js';
 
 export interface SseClientOptions<C extends Contract = AnyEvents> extends ConnectionOptions {
   /** Schemas that the data of events must pass before it is handed over; handlers are given what the schema puts out. */
@@ -19,60 +20,21 @@ export interface SseClientOptions<C extends Contract = AnyEvents> extends Connec
   readonly signal?: AbortSignal;
 }
 
-export class SseClient<C extends Contract = AnyEvents> extends Subscription<C> {
-  readonly #connection: Connection;
-  readonly #states: Listening<[ConnectionState]>;
-
-  constructor(url: string | URL, options: SseClientOptions<C>) {
-    const report = (error: SseChannelsError): void => (options.onError ?? throwUncaught)(error);
-    const listeners = new Listeners(options.validate ?? {}, report);
-    const states = new Listening<[ConnectionState]>(report);
-    const connection = createConnection(absolute(url), options, {
-      begin: (open, cursor) => listeners.begin(open, cursor),
-      receive: (event) => listeners.receive(event),
-      onState: (state) => {
-        void states.tell(state);
-        if (state.status === 'closed') listeners.end(state.error);
-      },
-      onError: report,
-    });
-    super(listeners, () => connection.start());
-    this.#connection = connection;
-    this.#states = states;
-    const { signal } = options;
-    if (signal?.aborted === true) this.close();
-    else signal?.addEventListener('abort', () => this.close(), { once: true });
-  }
-
+/** The client of one stream; make one with `createSseClient`. */
+export interface SseClient<C extends Contract = AnyEvents> extends Subscription<C> {
   /** What the connection is doing, and why. */
-  get state(): ConnectionState {
-    return this.#connection.state;
-  }
-
+  readonly state: ConnectionState;
   /** Where the client stands: the cursor after the last event that was handled; empty before the first. */
-  get cursor(): string {
-    return this.#connection.cursor;
-  }
-
+  readonly cursor: string;
   /**
    * Calls the handler with the state as it is now, and with each that follows.
    * @returns ends the listening
    */
-  onState(handler: (state: ConnectionState) => unknown, options?: ListenOptions): Leave {
-    const leave = this.#states.add(handler, options);
-    handler(this.state);
-    return leave;
-  }
-
+  onState(handler: (state: ConnectionState) => unknown, options?: ListenOptions): Leave;
   /** Tries at once where a try is waited for, and looks whether the connection is alive: for an app that comes to the front. */
-  wake(): void {
-    this.#connection.wake();
-  }
-
+  wake(): void;
   /** Closes the client for good: loops end, Observables complete. */
-  close(): void {
-    this.#connection.close();
-  }
+  close(): void;
 }
 
 /**
@@ -88,7 +50,38 @@ export function createSseClient<C extends Contract = AnyEvents>(
   url: string | URL,
   options: SseClientOptions<C> = {},
 ): SseClient<C> {
-  return new SseClient(url, options);
+  const { onError = throwUncaught, signal } = options;
+  const listeners = createListeners(options.validate ?? {}, onError);
+  const states = createListening<[ConnectionState]>(onError);
+  const connection = createConnection(absolute(url), options, {
+    ...listeners,
+    onError,
+    onState(state) {
+      void states.tell(state);
+      if (state.status !== 'closed') return;
+      listeners.end(state.error);
+      signal?.removeEventListener('abort', close);
+    },
+  });
+  const { start, wake, close } = connection;
+  if (signal?.aborted === true) close();
+  else signal?.addEventListener('abort', close);
+  return {
+    ...createSubscription<C>(listeners, start),
+    get state() {
+      return connection.state;
+    },
+    get cursor() {
+      return connection.cursor;
+    },
+    onState(handler, listenOptions) {
+      const leave = states.add(handler, listenOptions);
+      handler(connection.state);
+      return leave;
+    },
+    wake,
+    close,
+  };
 }
 
 function absolute(url: string | URL): string {

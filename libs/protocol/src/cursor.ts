@@ -24,8 +24,7 @@ export const FINAL_CURSOR: Cursor = '$end';
 /** The offset before every record. */
 export const FIRST_OFFSET: Offset = '0-0';
 
-const INTEGER = '(?:0|[1-9a-z][0-9a-z]{0,12})';
-const OFFSET = new RegExp(`^${INTEGER}-${INTEGER}$`);
+const OFFSET = /^(?:0|[1-9a-z][0-9a-z]{0,12})-(?:0|[1-9a-z][0-9a-z]{0,12})$/;
 const EPOCH = /^[0-9A-Za-z_-]{1,64}$/;
 
 /** Makes an offset from two safe integers that are not negative. */

@@ -1,10 +1,9 @@
 /** One connection, kept: made, read, watched, given up and made again, from the cursor that was reached, until it is closed. */
 import { FrameParser, SseChannelsError, type ClosingData, type ErrorData, type OpenData } from '@sse-channels/protocol';
-import { BackOff } from './back-off.js';
 import type { ConnectionOptions, QueryValues } from './connection-options.js';
 import type { ConnectionState, StateReason } from './connection-state.js';
 import { isOf, refusalOf, type End } from './end.js';
-import { KeptCursor } from './kept-cursor.js';
+import { keepCursor } from './kept-cursor.js';
 import { isLongPollAnswer } from './long-poll-answer.js';
 import { listenToPage } from './page.js';
 import type { Incoming, Receiver } from './receiver.js';
@@ -20,6 +19,8 @@ const HEARTBEATS = 2.5;
 const WAIT_MS = 25_000;
 /** After so long a stream is tried again: who walked out of an office has another network. */
 const LONG_POLL_MS = 300_000;
+/** The longest delay that a timer can wait. */
+const MAX_DELAY_MS = 2_147_483_647;
 const STREAM_TYPE = 'text/event-stream';
 const JSON_TYPE = 'application/json';
 
@@ -34,19 +35,18 @@ export interface Connection {
   /** Where the client stands: after the last event that was handled. */
   readonly cursor: string;
   /** Begins, unless it has. */
-  start(): void;
+  readonly start: () => void;
   /** Makes an attempt at once where one is waited for, and looks whether what is open was silent for too long. */
-  wake(): void;
+  readonly wake: () => void;
   /** Closes for good. */
-  close(): void;
+  readonly close: () => void;
 }
 
 /** Makes a connection; it begins when it is started. A closure, since each private name of a class has its price in a page. */
 export function createConnection(url: string, options: ConnectionOptions, listener: ConnectionListener): Connection {
   const { openTimeoutMs = 30_000, pauseHiddenAfterMs = null, decode = jsonOrText, longPoll = true } = options;
-  const { onUnauthorized, maxEventLength } = options;
-  const cursor = new KeptCursor(url, options, (error) => listener.onError(failureOf('storage', error)));
-  const backOff = new BackOff(options);
+  const { onUnauthorized, maxEventLength, retryMs = 1_000, maxRetryMs = 30_000 } = options;
+  const cursor = keepCursor(url, options, (error) => listener.onError(failureOf('storage', error)));
   let state: ConnectionState = {
     status: 'connecting',
     reason: 'started',
@@ -63,6 +63,10 @@ export function createConnection(url: string, options: ConnectionOptions, listen
   let hurry: () => void = () => undefined;
   let refreshed = false;
   let heartbeatMs = options.heartbeatMs ?? Infinity;
+  /** What the server asked for last, with `retry:`. */
+  let toldRetryMs: number | undefined;
+  /** Attempts in a row that came to nothing. */
+  let failures = 0;
   let shortStreams = 0;
   let canPoll = longPoll !== false;
   /** When long-polling began; 0: it is not done. */
@@ -100,7 +104,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       const end = await makeAttempt();
       if (isClosed()) return;
       if (end.next === 'never') return close(end.reason, end.error);
-      const delayMs = backOff.after(end);
+      const delayMs = delayAfter(end);
       // Between two answers of a long poll nothing is amiss.
       if (end.reason !== 'opened') {
         become({
@@ -131,27 +135,29 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       return await (pollingSince > 0 ? poll(signal) : stream(signal));
     } catch (cause) {
       if (signal.aborted) return signal.reason as End;
-      if (cause instanceof StreamError) return { reason: 'refused', error: cause, next: 'never' };
-      if (cause instanceof SseChannelsError) listener.onError(cause);
-      const error = new StreamError('UNAVAILABLE', 'The stream was not reached, or cut; it is tried again.', { cause });
+      if (cause instanceof SseChannelsError) {
+        const { code, message } = cause;
+        if (code === 'CALLBACK_FAILED') listener.onError(cause);
+        else return { reason: 'refused', error: new StreamError(code, message, { cause }), next: 'never' };
+      }
+      const error = new StreamError('UNAVAILABLE', 'The network failed; it is tried again.', { cause });
       return openedAt > 0 ? cut(error) : { reason: 'unreachable', error };
     } finally {
       clearTimeout(silenceTimer);
-      if (hasLasted()) backOff.failures = 0;
+      if (hasLasted()) failures = 0;
       // A body that is read no further is let go.
       own.abort();
-      cursor.save();
+      void cursor.save();
     }
   }
 
   async function stream(signal: AbortSignal): Promise<End> {
     const response = await ask(STREAM_TYPE, signal);
-    const refusal = await refusalOf(response, STREAM_TYPE);
-    if (refusal !== undefined) return refusal;
+    if (!isOf(response, STREAM_TYPE)) return refusalOf(response);
     const reader = response.body?.getReader();
     if (reader === undefined) {
       if (canPoll) return fallBack({ reason: 'cut' });
-      throw new StreamError('STREAM_REFUSED', 'This fetch gives no body to read; pass one that does as "fetch".');
+      throw new SseChannelsError('STREAM_REFUSED', 'This fetch gives no body to read; pass one that does as "fetch".');
     }
     // A fetch that does not heed the signal is told here.
     signal.addEventListener('abort', () => void reader.cancel().catch(() => undefined));
@@ -168,23 +174,19 @@ export function createConnection(url: string, options: ConnectionOptions, listen
           listener.onError(failureOf('decode', error));
         }
       },
-      onRetry: (retryMs) => (backOff.toldMs = retryMs),
+      onRetry: (ms) => (toldRetryMs = ms),
     });
     for (;;) {
       const { done, value } = await reader.read();
       if (signal.aborted) return signal.reason as End;
       if (done) return cut();
       hear();
-      try {
-        parser.push(value);
-      } catch (cause) {
-        throw new StreamError('FRAME_TOO_LARGE', (cause as Error).message, { cause });
-      }
+      parser.push(value);
       const end = await take(events.splice(0));
       if (end !== undefined) return end;
       // A heartbeat moves the cursor, too.
       cursor.value = parser.lastEventId;
-      cursor.save();
+      void cursor.save();
     }
   }
 
@@ -192,16 +194,12 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     expect(WAIT_MS * 2);
     const askedAt = Date.now();
     const response = await ask(JSON_TYPE, signal, { waitMs: WAIT_MS });
-    const answer: unknown = response.status === 200 && isOf(response, JSON_TYPE) ? await response.json() : undefined;
+    const answer: unknown = isOf(response, JSON_TYPE) ? await response.json() : undefined;
     if (!isLongPollAnswer(answer)) {
-      const refusal = await refusalOf(response, JSON_TYPE);
-      if (refusal !== undefined && (refusal.next === undefined || refusal.error === undefined)) return refusal;
-      if (pollingSince === Infinity) {
-        const error = new StreamError('STREAM_REFUSED', 'The server answers no long polls.', {
-          status: response.status,
-        });
-        return { reason: 'refused', error, ...refusal, next: 'never' };
-      }
+      const refusal = await refusalOf(response);
+      // The end, and what passes, would be told of a stream as well.
+      const isFinal = refusal.next === undefined || refusal.error === undefined;
+      if (isFinal || pollingSince === Infinity) return refusal;
       pollingSince = 0;
       canPoll = false;
       return { reason: 'cut', next: 'at-once' };
@@ -249,7 +247,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
         fruitful = true;
         const handled = listener.receive(event);
         if (handled !== undefined) {
-          cursor.save();
+          void cursor.save();
           // Nothing is read meanwhile, so silence says nothing.
           clearTimeout(silenceTimer);
           heardAt = Infinity;
@@ -288,6 +286,17 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     openedAt = Date.now();
     refreshed = false;
     become({ status: 'open', reason: 'opened', transport, retryInMs: null, error: undefined });
+  }
+
+  function delayAfter({ next, orderly, afterMs = 0 }: End): number {
+    if (orderly) failures = 0;
+    if (next === 'at-once') return 0;
+    const random = Math.random();
+    // What a server of ours asks for is jittered already.
+    const delayMs = orderly
+      ? (toldRetryMs ?? retryMs * (0.5 + random))
+      : Math.min(maxRetryMs, Math.max(toldRetryMs ?? 0, retryMs) * 2 ** failures++) * (0.5 + random / 2);
+    return Math.min(Math.max(delayMs, afterMs), MAX_DELAY_MS);
   }
 
   /** Waits so long, or until something speaks for trying now; on a hidden page that pauses until it is seen. */

@@ -18,18 +18,24 @@ export interface End {
 const BODY_LENGTH = 1_000;
 const BODY_MS = 1_000;
 
-/** What an answer means that is not of that type; undefined where it is one to be read. */
-export async function refusalOf(response: Response, type: string): Promise<End | undefined> {
+/** Whether an answer is to be read; Nest's own `@Sse()` answers a POST with 201. */
+export function isOf({ status, headers }: Response, type: string): boolean {
+  return (
+    (status === 200 || status === 201) && headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() === type
+  );
+}
+
+/** What an answer means that is none of those that were asked for. */
+export async function refusalOf(response: Response): Promise<End> {
   const { status, headers } = response;
-  // Nest's own @Sse() answers a POST so.
-  const fits = status === 200 || status === 201;
-  if (fits && isOf(response, type)) return undefined;
   if (status === 204) return { reason: 'done', next: 'never' };
-  const later = status >= 500 || status === 408 || status === 425 || status === 429;
+  const later = status >= 500 || status === 408 || status === 429;
+  const type = headers.get('content-type') ?? 'no content type';
+  const body = type.startsWith('text/event-stream') ? '' : await beginningOf(response);
   const error = new StreamError(
     'STREAM_REFUSED',
-    `The server answered ${fits ? `${headers.get('content-type')} in place of ${type}` : status}; it is ${later ? '' : 'not '}asked again.`,
-    { status, body: await beginningOf(response) },
+    `The server answered ${status} (${type}); it is ${later ? '' : 'not '}asked again.`,
+    { status, body },
   );
   const retryAfter = headers.get('retry-after');
   return later
@@ -37,13 +43,9 @@ export async function refusalOf(response: Response, type: string): Promise<End |
     : { reason: 'refused', error, next: 'never' };
 }
 
-export function isOf({ headers }: Response, type: string): boolean {
-  return headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() === type;
-}
-
 /** How the body of an answer that is no stream begins, as far as it comes at once. */
 async function beginningOf(response: Response): Promise<string> {
-  if (response.body == null || response.bodyUsed || isOf(response, 'text/event-stream')) return '';
+  if (response.body == null || response.bodyUsed) return '';
   const reader = response.body.getReader();
   const leave = (): void => void reader.cancel().catch(() => undefined);
   const timer = setTimeout(leave, BODY_MS);

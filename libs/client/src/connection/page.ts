@@ -1,10 +1,10 @@
 /** What a page says of its network and of being seen; where there is none, nothing. */
 
-/** A window or a document, as far as it matters here. */
-interface Speaker {
+/** A window, as far as it matters here; a worker, Node and React Native have less of it. */
+interface View {
   addEventListener?(name: string, listener: (event: { readonly type: string }) => void): void;
   removeEventListener?(name: string, listener: (event: { readonly type: string }) => void): void;
-  readonly visibilityState?: string;
+  readonly document?: { readonly visibilityState: string };
 }
 
 export interface PageListener {
@@ -15,22 +15,21 @@ export interface PageListener {
   onHidden(): void;
 }
 
-const WINDOW_EVENTS = ['online', 'pageshow'];
+/** The last comes up from the document. */
+const EVENTS = ['online', 'pageshow', 'visibilitychange'];
 
 /** Listens until the function that it gives is called. */
 export function listenToPage(listener: PageListener): () => void {
-  const view = globalThis as Speaker & { readonly document?: Speaker };
-  const { document } = view;
+  const view = globalThis as View;
   const hear = ({ type }: { readonly type: string }): void => {
     if (type === 'online') listener.onOnline();
-    else if (document?.visibilityState === 'hidden') listener.onHidden();
+    else if (view.document?.visibilityState === 'hidden') listener.onHidden();
     else listener.onSeen();
   };
-  for (const name of WINDOW_EVENTS) view.addEventListener?.(name, hear);
-  document?.addEventListener?.('visibilitychange', hear);
-  if (document?.visibilityState === 'hidden') listener.onHidden();
+  for (const name of EVENTS) view.addEventListener?.(name, hear);
+  // It may be hidden from the beginning.
+  if (view.document !== undefined) hear({ type: 'visibilitychange' });
   return () => {
-    for (const name of WINDOW_EVENTS) view.removeEventListener?.(name, hear);
-    document?.removeEventListener?.('visibilitychange', hear);
+    for (const name of EVENTS) view.removeEventListener?.(name, hear);
   };
 }

@@ -1,5 +1,5 @@
 /** The events of a stream for `for await`: as many wait as are allowed, and the stream waits for the rest. */
-import type { ListenOptions } from './listeners.js';
+import type { ListenOptions } from './listening.js';
 
 /** How events are kept for a loop that is slower than they come. */
 export interface QueueOptions extends ListenOptions {
@@ -16,65 +16,61 @@ export interface QueueOptions extends ListenOptions {
   readonly whenFull?: 'wait' | 'drop-oldest';
 }
 
-export class EventQueue<T> {
-  /** What the loop has not come for. */
-  readonly #waiting: T[] = [];
-  readonly #options: QueueOptions;
-  readonly #onEnd: () => void;
-  /** Lets those go on who wait for an event. */
-  #wakes: Array<() => void> = [];
-  /** Lets the stream go on. */
-  #release: () => void = () => undefined;
-  #ended = false;
-  #error: Error | undefined;
-
-  /** @param onEnd called once, when no more events are taken */
-  constructor(options: QueueOptions, onEnd: () => void) {
-    this.#options = options;
-    this.#onEnd = onEnd;
-  }
-
+export interface EventQueue<T> {
   /** @returns a promise where the stream is to wait */
-  push(event: T): Promise<void> | undefined {
-    const { maxWaiting = 0, whenFull } = this.#options;
-    this.#waiting.push(event);
-    this.#wake();
-    if (this.#waiting.length <= maxWaiting) return undefined;
-    if (whenFull === 'drop-oldest' && maxWaiting > 0) this.#waiting.shift();
-    else return new Promise((resolve) => (this.#release = resolve));
-    return undefined;
-  }
-
-  async next(): Promise<IteratorResult<T, undefined>> {
-    // Who comes again has handled what it had.
-    this.#release();
-    while (this.#waiting.length === 0 && !this.#ended) {
-      await new Promise<void>((resolve) => this.#wakes.push(resolve));
-    }
-    if (this.#waiting.length > 0) return { done: false, value: this.#waiting.shift() as T };
-    const error = this.#error;
-    this.#error = undefined;
-    if (error !== undefined) throw error;
-    return { done: true, value: undefined };
-  }
-
+  readonly push: (event: T) => Promise<void> | undefined;
+  readonly next: () => Promise<IteratorResult<T, undefined>>;
   /** What waits is still given; then the loop ends, with the error if there is one. */
-  end(error?: Error): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#error = error;
-    this.#onEnd();
-    this.#release();
-    this.#wake();
-  }
-
+  readonly end: (error?: Error) => void;
   /** The loop was left: nothing is given any more. */
-  leave(): void {
-    this.#waiting.length = 0;
-    this.end();
-  }
+  readonly leave: () => void;
+}
 
-  #wake(): void {
-    for (const wake of this.#wakes.splice(0)) wake();
-  }
+/** @param onEnd called once, when no more events are taken */
+export function createEventQueue<T>({ maxWaiting = 0, whenFull }: QueueOptions, onEnd: () => void): EventQueue<T> {
+  /** What the loop has not come for. */
+  const waiting: T[] = [];
+  /** Those of the loop who wait for an event. */
+  const asking: Array<() => void> = [];
+  /** Lets the stream go on. */
+  let release: (() => void) | undefined;
+  let ended = false;
+  let failure: Error | undefined;
+  const isDry = (): boolean => waiting.length === 0 && !ended;
+  const wake = (): void => {
+    for (const resolve of asking.splice(0)) resolve();
+  };
+  const queue: EventQueue<T> = {
+    push(event) {
+      waiting.push(event);
+      wake();
+      if (waiting.length <= maxWaiting) return undefined;
+      if (whenFull !== 'drop-oldest' || maxWaiting === 0) return new Promise((resolve) => (release = resolve));
+      waiting.shift();
+      return undefined;
+    },
+    async next() {
+      // Who comes again has handled what it had.
+      release?.();
+      while (isDry()) await new Promise<void>((resolve) => asking.push(resolve));
+      if (waiting.length > 0) return { done: false, value: waiting.shift() as T };
+      const error = failure;
+      failure = undefined;
+      if (error !== undefined) throw error;
+      return { done: true, value: undefined };
+    },
+    end(error) {
+      if (ended) return;
+      ended = true;
+      failure = error;
+      onEnd();
+      release?.();
+      wake();
+    },
+    leave() {
+      waiting.length = 0;
+      queue.end();
+    },
+  };
+  return queue;
 }

@@ -1,14 +1,9 @@
-/** Those who listen to a stream, and what they have had already: nothing is handed over twice, and nothing after a handler that has not finished. */
-import {
-  compareOffsets,
-  SseChannelsError,
-  type GapReason,
-  type OpenData,
-  type StandardSchema,
-} from '@sse-channels/protocol';
-import type { Incoming, Receiver } from '../connection/receiver.js';
+/** Those who listen to a stream, and what they have had already: nothing is handed over twice, nothing unlike its schema. */
+import { compareOffsets, SseChannelsError, type GapReason, type StandardSchema } from '@sse-channels/protocol';
+import type { Receiver } from '../connection/receiver.js';
 import { failureOf } from '../connection/stream-error.js';
 import type { ClientEvent } from '../contract/contract.js';
+import { createListening, type Leave, type Listening } from './listening.js';
 
 /** The stream could not give every event; what it still has follows. */
 export interface ClientGap {
@@ -16,137 +11,77 @@ export interface ClientGap {
   readonly topic: string;
   readonly reason: GapReason;
   /** With the reason `skipped`: how many events are not given. */
-  readonly skipped: number | undefined;
+  readonly skipped?: number;
   /** Where the client stands after it; empty: before the first event. */
   readonly cursor: string;
-}
-
-/** Ends a listening. */
-export type Leave = () => void;
-
-export interface ListenOptions {
-  /** Ends the listening when it aborts. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-type Listener<Args extends readonly unknown[]> = (...args: Args) => unknown;
-
-/** What is told to whom; a handler that throws harms nobody else. */
-export class Listening<Args extends readonly unknown[]> {
-  readonly #listeners = new Set<Listener<Args>>();
-  readonly #report: (error: SseChannelsError) => void;
-
-  constructor(report: (error: SseChannelsError) => void) {
-    this.#report = report;
-  }
-
-  add(handler: Listener<Args>, { signal }: ListenOptions = {}): Leave {
-    if (signal?.aborted === true) return () => undefined;
-    // One handler may be added twice.
-    const listener: Listener<Args> = (...args) => handler(...args);
-    const leave = (): void => {
-      this.#listeners.delete(listener);
-      signal?.removeEventListener('abort', leave);
-    };
-    this.#listeners.add(listener);
-    signal?.addEventListener('abort', leave);
-    return leave;
-  }
-
-  /** @returns a promise where a handler gave one; it never rejects */
-  tell(...args: Args): Promise<unknown> | undefined {
-    const pending: Array<Promise<unknown>> = [];
-    for (const listener of Array.from(this.#listeners)) {
-      try {
-        const result = listener(...args);
-        if (typeof (result as PromiseLike<unknown> | null)?.then === 'function') {
-          pending.push(Promise.resolve(result).catch((error: unknown) => this.#fail(error)));
-        }
-      } catch (error) {
-        this.#fail(error);
-      }
-    }
-    return pending.length > 0 ? Promise.all(pending) : undefined;
-  }
-
-  #fail(error: unknown): void {
-    this.#report(failureOf('A handler', error));
-  }
 }
 
 /** Schemas by the names of events. */
 export type Schemas = Readonly<Record<string, StandardSchema | undefined>>;
 
-export class Listeners implements Receiver {
+export interface Listeners extends Receiver {
   readonly events: Listening<[ClientEvent]>;
   readonly gaps: Listening<[ClientGap]>;
-  readonly #ends: Listening<[Error | undefined]>;
-  readonly #schemas: Schemas;
-  readonly #report: (error: SseChannelsError) => void;
-  /** The cursor of what was handed over last; null where the server is a stranger, whose ids mean what they will. */
-  #place: string | null = null;
-  #end: { readonly error: Error | undefined } | undefined;
-
-  constructor(schemas: Schemas, report: (error: SseChannelsError) => void) {
-    this.events = new Listening(report);
-    this.gaps = new Listening(report);
-    this.#ends = new Listening(report);
-    this.#schemas = schemas;
-    this.#report = report;
-  }
-
   /** Nothing comes any more. */
-  end(error: Error | undefined): void {
-    this.#end = { error };
-    void this.#ends.tell(error);
-  }
-
+  end(error: Error | undefined): void;
   /** Calls the handler when nothing comes any more: with the error, if that was for one. */
-  onEnd(handler: (error: Error | undefined) => void): Leave {
-    if (this.#end !== undefined) handler(this.#end.error);
-    return this.#ends.add(handler);
-  }
+  onEnd(handler: (error: Error | undefined) => void): Leave;
+}
 
-  begin({ topics }: OpenData, cursor = ''): void {
-    // Where the server went on from another place than the client's, what came before it is no measure.
-    if (!this.#place || !topics.every(({ resumed }) => resumed)) this.#place = cursor;
-  }
+/** @param report told what a handler or a schema failed with, and what a schema refused */
+export function createListeners(schemas: Schemas, report: (error: SseChannelsError) => void): Listeners {
+  const events = createListening<[ClientEvent]>(report);
+  const gaps = createListening<[ClientGap]>(report);
+  const ends = createListening<[Error | undefined]>(report);
+  /** The cursor of what was handed over last; undefined where the server is a stranger, whose ids mean what they will. */
+  let place: string | undefined;
+  let ended: [Error | undefined] | undefined;
+  return {
+    events,
+    gaps,
+    end(error) {
+      ended = [error];
+      void ends.tell(error);
+    },
+    onEnd(handler) {
+      if (ended !== undefined) handler(...ended);
+      return ends.add(handler);
+    },
+    begin({ topics }, cursor = '') {
+      // Where the server went on from another place than the client's, what came before it is no measure.
+      if (!place || !topics.every(({ resumed }) => resumed)) place = cursor;
+    },
+    receive({ name, data, id, cursor, topic }) {
+      if (name === '$gap') {
+        place = cursor;
+        return gaps.tell({ ...(data as ClientGap), cursor });
+      }
+      if (id !== undefined && place !== undefined) {
+        if (isNotAfter(id, place)) return undefined;
+        place = id;
+      }
+      const event = { name, data, cursor, topic: topic ?? null };
+      // An own property: a server may name an event "toString".
+      const schema = Object.hasOwn(schemas, name) ? schemas[name] : undefined;
+      return schema === undefined ? events.tell(event) : tellValid(schema, event);
+    },
+  };
 
-  receive({ name, data, id, cursor, topic }: Incoming): Promise<unknown> | undefined {
-    if (name === '$gap') {
-      this.#place = cursor;
-      const { topic: of, reason, skipped } = data as ClientGap;
-      return this.gaps.tell({ topic: of, reason, skipped, cursor });
-    }
-    if (id !== undefined && this.#place !== null) {
-      if (isNotAfter(id, this.#place)) return undefined;
-      this.#place = id;
-    }
-    const event = { name, data, cursor, topic: topic ?? null };
-    // An own property: a server may name an event "toString".
-    const schema = Object.hasOwn(this.#schemas, name) ? this.#schemas[name] : undefined;
-    return schema === undefined ? this.events.tell(event) : this.#tellValid(schema, event);
-  }
-
-  async #tellValid(schema: StandardSchema, event: ClientEvent): Promise<void> {
+  async function tellValid(schema: StandardSchema, event: ClientEvent): Promise<unknown> {
+    const what = `Event "${event.name}"`;
     try {
       const result = await schema['~standard'].validate(event.data);
-      if (result.issues === undefined) {
-        await this.events.tell({ ...event, data: result.value });
-        return;
-      }
-      const issues = result.issues.map(({ message, path = [] }) =>
-        [...path.map((key) => String(typeof key === 'object' ? key.key : key)), message].join(': '),
-      );
-      this.#report(
-        new SseChannelsError(
-          'EVENT_INVALID',
-          `Event "${event.name}" is not what its schema says and was left out: ${issues.join('; ')}`,
-        ),
+      if (result.issues === undefined) return await events.tell({ ...event, data: result.value });
+      const why = result.issues.map(({ message }) => message).join('; ');
+      report(
+        new SseChannelsError('EVENT_INVALID', `${what} breaks its schema and was left out: ${why}`, {
+          cause: result.issues,
+        }),
       );
     } catch (error) {
-      this.#report(failureOf(`The schema of "${event.name}"`, error));
+      report(failureOf(`${what}: its schema`, error));
     }
+    return undefined;
   }
 }
 
@@ -154,10 +89,5 @@ export class Listeners implements Receiver {
 function isNotAfter(cursor: string, place: string): boolean {
   const [epoch, offset] = cursor.split('~');
   const [placeEpoch, placeOffset] = place.split('~');
-  return (
-    epoch === placeEpoch &&
-    offset !== undefined &&
-    placeOffset !== undefined &&
-    compareOffsets(offset, placeOffset) <= 0
-  );
+  return epoch === placeEpoch && !!offset && !!placeOffset && compareOffsets(offset, placeOffset) <= 0;
 }

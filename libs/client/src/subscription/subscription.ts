@@ -1,7 +1,8 @@
 /** One way through a stream for the application: handlers, a loop, an Observable. */
-import type { Contract, DataOf, EventOf, ClientEvent, NameOf } from '../contract/contract.js';
-import { EventQueue, type QueueOptions } from './event-queue.js';
-import type { ClientGap, Leave, Listeners, ListenOptions } from './listeners.js';
+import type { ClientEvent, Contract, DataOf, EventOf, NameOf } from '../contract/contract.js';
+import { createEventQueue, type QueueOptions } from './event-queue.js';
+import type { ClientGap, Listeners } from './listeners.js';
+import type { Leave, ListenOptions } from './listening.js';
 
 /** What an Observable tells; RxJS' observers are such. */
 export interface ClientObserver<T> {
@@ -15,19 +16,7 @@ export interface ClientObservable<T> {
   subscribe(observer: ClientObserver<T>): { unsubscribe(): void };
 }
 
-export class Subscription<C extends Contract> implements AsyncIterable<EventOf<C>> {
-  readonly #listeners: Listeners;
-  readonly #start: () => void;
-
-  /** @param start called when somebody listens: what comes before that would pass unheard */
-  constructor(listeners: Listeners, start: () => void) {
-    this.#listeners = listeners;
-    this.#start = start;
-    // Named when it is known: a library may bring the symbol later than this one is loaded.
-    const { observable } = Symbol as { readonly observable?: symbol };
-    if (observable !== undefined) Object.defineProperty(this, observable, { value: () => this['@@observable']() });
-  }
-
+export interface Subscription<C extends Contract> extends AsyncIterable<EventOf<C>, undefined> {
   /**
    * Calls the handler with each event of that name, or with each event. The next event waits for the promise that a handler gives, and
    * the cursor moves when the handler is done. What it throws is told to `onError`; the stream goes on.
@@ -39,82 +28,84 @@ export class Subscription<C extends Contract> implements AsyncIterable<EventOf<C
     options?: ListenOptions,
   ): Leave;
   on(handler: (event: EventOf<C>) => unknown, options?: ListenOptions): Leave;
-  on(...args: unknown[]): Leave {
-    const [name, handler, options] = (typeof args[0] === 'function' ? [undefined, ...args] : args) as [
-      string | undefined,
-      (...told: unknown[]) => unknown,
-      ListenOptions | undefined,
-    ];
-    return this.#listen((event) => {
-      if (name === undefined) return handler(event);
-      return event.name === name ? handler(event.data, event) : undefined;
-    }, options);
-  }
-
   /**
    * Calls the handler where events are missing. What follows waits for the promise that it gives, so that it can fetch anew what the
    * events would have brought.
    * @returns ends the listening
    */
-  onGap(handler: (gap: ClientGap) => unknown, options?: ListenOptions): Leave {
-    return this.#listeners.gaps.add(handler, options);
-  }
-
+  onGap(handler: (gap: ClientGap) => unknown, options?: ListenOptions): Leave;
   /**
    * Every event from the first `next()` on, until the client is closed; it throws where that was for an error. Leaving the loop does
    * not close the client.
    */
-  events(options: QueueOptions = {}): AsyncIterableIterator<EventOf<C>, undefined> {
+  events(options?: QueueOptions): AsyncIterableIterator<EventOf<C>, undefined>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<EventOf<C>, undefined>;
+  /** What `from(client)` of RxJS and others ask for; under `Symbol.observable` as well, where that is known. */
+  '@@observable'(): ClientObservable<EventOf<C>>;
+}
+
+/** @param start called when somebody listens: what comes before that would pass unheard */
+export function createSubscription<C extends Contract>(listeners: Listeners, start: () => void): Subscription<C> {
+  const listen = (handler: (event: EventOf<C>) => unknown, options?: ListenOptions): Leave => {
+    const leave = listeners.events.add((event) => handler(event as EventOf<C>), options);
+    start();
+    return leave;
+  };
+  const events: Subscription<C>['events'] = (options = {}) => {
     const { signal } = options;
     const leaves: Leave[] = [];
-    const queue = new EventQueue<EventOf<C>>(options, () => {
+    const queue = createEventQueue<EventOf<C>>(options, () => {
       for (const leave of leaves) leave();
-      signal?.removeEventListener('abort', left);
+      signal?.removeEventListener('abort', queue.leave);
     });
-    const left = (): void => queue.leave();
     let begun = false;
-    const begin = (): void => {
-      begun = true;
-      if (signal?.aborted === true) return left();
-      signal?.addEventListener('abort', left);
-      leaves.push(this.#listeners.onEnd((error) => queue.end(error)));
-      leaves.push(this.#listen((event) => queue.push(event as EventOf<C>)));
-    };
     return {
       [Symbol.asyncIterator]() {
         return this;
       },
-      next: () => {
-        if (!begun) begin();
+      next() {
+        if (!begun) {
+          begun = true;
+          if (signal?.aborted === true) queue.leave();
+          else {
+            signal?.addEventListener('abort', queue.leave);
+            leaves.push(listeners.onEnd(queue.end), listen(queue.push));
+          }
+        }
         return queue.next();
       },
-      return: () => {
-        left();
+      return() {
+        queue.leave();
         return queue.next();
       },
     };
-  }
-
-  [Symbol.asyncIterator](): AsyncIterableIterator<EventOf<C>, undefined> {
-    return this.events();
-  }
-
-  /** What `from(client)` of RxJS and others ask for, where there is no `Symbol.observable` either. */
-  '@@observable'(): ClientObservable<EventOf<C>> {
-    return {
-      subscribe: (observer) => {
-        const leaves = [
-          this.#listeners.onEnd((error) => (error === undefined ? observer.complete?.() : observer.error?.(error))),
-          this.#listen((event) => observer.next?.(event as EventOf<C>)),
-        ];
-        return { unsubscribe: () => leaves.forEach((leave) => leave()) };
-      },
-    };
-  }
-
-  #listen(handler: (event: ClientEvent) => unknown, options?: ListenOptions): Leave {
-    const leave = this.#listeners.events.add(handler, options);
-    this.#start();
-    return leave;
-  }
+  };
+  const observable = (): ClientObservable<EventOf<C>> => ({
+    subscribe(observer) {
+      const leaves = [
+        listeners.onEnd((error) => (error === undefined ? observer.complete?.() : observer.error?.(error))),
+        listen((event) => observer.next?.(event)),
+      ];
+      return { unsubscribe: () => leaves.forEach((leave) => leave()) };
+    },
+  });
+  return {
+    on(...args: unknown[]) {
+      const [name, handler, options] = (typeof args[0] === 'function' ? [undefined, ...args] : args) as [
+        string | undefined,
+        (...told: unknown[]) => unknown,
+        ListenOptions | undefined,
+      ];
+      return listen((event) => {
+        if (name === undefined) return handler(event);
+        return event.name === name ? handler(event.data, event) : undefined;
+      }, options);
+    },
+    onGap: listeners.gaps.add,
+    events,
+    [Symbol.asyncIterator]: () => events(),
+    '@@observable': observable,
+    // Named when it is known: a library may bring the symbol later than this one is loaded.
+    [(Symbol as { readonly observable?: symbol }).observable ?? '@@observable']: observable,
+  };
 }
