@@ -191,9 +191,11 @@ export function createConnection(url: string, options: ConnectionOptions, listen
   }
 
   async function poll(signal: AbortSignal): Promise<End> {
-    expect(WAIT_MS * 2);
+    // The first answer is not held back: so it is known soon whether there is one.
+    const waitMs = state.status === 'open' ? WAIT_MS : 0;
+    expect((openTimeoutMs ?? Infinity) + waitMs);
     const askedAt = Date.now();
-    const response = await ask(JSON_TYPE, signal, { waitMs: WAIT_MS });
+    const response = await ask(JSON_TYPE, signal, { waitMs });
     const answer: unknown = isOf(response, JSON_TYPE) ? await response.json() : undefined;
     if (!isLongPollAnswer(answer)) {
       const refusal = await refusalOf(response);
@@ -213,7 +215,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     if (end !== undefined) return end;
     cursor.value = answer.cursor;
     // A server that does not wait is not asked again in a hurry.
-    const hasty = events.length === 0 && Date.now() - askedAt < SHORT_MS;
+    const hasty = waitMs > 0 && events.length === 0 && Date.now() - askedAt < SHORT_MS;
     return { reason: 'opened', orderly: true, next: hasty ? undefined : 'at-once' };
   }
 

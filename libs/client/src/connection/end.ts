@@ -31,11 +31,10 @@ export async function refusalOf(response: Response): Promise<End> {
   if (status === 204) return { reason: 'done', next: 'never' };
   const later = status >= 500 || status === 408 || status === 429;
   const type = headers.get('content-type') ?? 'no content type';
-  const body = type.startsWith('text/event-stream') ? '' : await beginningOf(response);
   const error = new StreamError(
     'STREAM_REFUSED',
     `The server answered ${status} (${type}); it is ${later ? '' : 'not '}asked again.`,
-    { status, body },
+    { status, body: await beginningOf(response) },
   );
   const retryAfter = headers.get('retry-after');
   return later
