@@ -19,12 +19,15 @@ export type JsonOf<T> = unknown extends T
       ? JsonOf<Json>
       : T extends bigint | symbol | ((...args: never[]) => unknown)
         ? never
-        : T extends object
-          ? { [Key in keyof T as Key extends symbol ? never : DataKey<T, Key>]: JsonOf<T[Key]> }
-          : never;
+        : T extends readonly unknown[]
+          ? { [Index in keyof T]: JsonOf<T[Index]> }
+          : T extends object
+            ? { [Key in keyof T as DataKey<T, Key>]: JsonOf<T[Key]> }
+            : never;
 
-type DataKey<T, Key extends keyof T> = T extends readonly unknown[]
-  ? Key
+/** The keys that JSON has: no symbols, no methods. */
+type DataKey<T, Key extends keyof T> = Key extends symbol
+  ? never
   : T[Key] extends (...args: never[]) => unknown
     ? never
     : Key;
