@@ -5,13 +5,12 @@ import { Controller, Get, Header, Module, Param } from '@nestjs/common';
 import { defineChannel, EventBus, Hub, SseChannel, SseChannelsModule, SseEvent } from '@sse-channels/nest';
 import { eventually } from '@sse-channels/testing';
 import { IsInt } from 'class-validator';
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { bundleClient } from '../../.ci/client-bundle.mjs';
 import { adapters, startApp, type RunningApp } from '../http/adapters.js';
-import { findProgram } from '../programs.js';
+import { chromiumPath, launchChromium } from '../chromium.js';
 import { RawServer, streamOf, type Answer } from './raw-server.js';
 
-const executablePath = findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'chromium-browser', 'google-chrome']);
 const HTML = '<!doctype html><link rel="icon" href="data:,">';
 let bundle: string;
 
@@ -64,17 +63,14 @@ const states = (page: Page): Promise<string[]> => page.evaluate('states');
 const until = (page: Page, what: string): Promise<void> =>
   eventually(() => page.evaluate<boolean>(what), `${what} in the page`, 10_000);
 
-(executablePath === null ? describe.skip : describe)('the client in Chromium', () => {
+(chromiumPath === null ? describe.skip : describe)('the client in Chromium', () => {
   let browser: Browser;
   let context: BrowserContext;
   let page: Page;
 
   beforeAll(async () => {
     bundle = (await bundleClient()).code;
-    browser = await chromium.launch({
-      executablePath: executablePath ?? '',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-    });
+    browser = await launchChromium();
   }, 60_000);
 
   afterAll(() => browser?.close());

@@ -54,6 +54,7 @@ describe('the types of the contract', () => {
       const diagnostics = diagnosticsOf(...files.map((name) => join(here, name)));
 
       expect(files.sort()).toEqual([
+        'client.types.ts',
         'events.types.ts',
         'handlers.types.ts',
         'publish.types.ts',

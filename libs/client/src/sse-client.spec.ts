@@ -502,6 +502,18 @@ describe('what a server says at the end', () => {
     });
   });
 
+  it("of one topic of several is not the end of the stream, and control events that are not known are nobody's", async () => {
+    const { seen, stream } = await open();
+
+    await stream.event('$error', { topic: 'orders/7', message: 'No such order', status: 404, comeBack: false });
+    await stream.event('$closing', { topic: 'orders/42', reason: 'revoked', comeBack: false });
+    await stream.event('$live', { topic: 'orders/43' });
+    await stream.event('a', 1, 'e~2-0');
+
+    expect(seen).toEqual([['a', 1, 'e~2-0']]);
+    expect(client.state).toMatchObject({ status: 'open', error: undefined });
+  });
+
   it('makes who comes back after failures wait longer each time', async () => {
     connect({ retryMs: 1_000 });
     client.on(() => undefined);

@@ -102,10 +102,8 @@ function absolute(url: string | URL): string {
   }
 }
 
-/** As a browser reports what a listener throws; elsewhere as what it is, an error that nobody caught. */
+/** Outside of all handlers, where the browser and Node report what nobody catches. */
 function throwUncaught(error: unknown): void {
-  const { reportError } = globalThis as { readonly reportError?: (error: unknown) => void };
-  if (reportError !== undefined) return reportError(error);
   queueMicrotask(() => {
     throw error;
   });

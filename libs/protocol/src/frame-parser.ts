@@ -101,10 +101,7 @@ export class FrameParser {
 
   #append(part: string): void {
     if (this.#line.length + part.length > this.#maxLength) {
-      throw new SseChannelsError(
-        'FRAME_TOO_LARGE',
-        `A line of the event stream is longer than ${this.#maxLength} characters; send less, or raise "maxLength".`,
-      );
+      this.#refuse('A line of the event stream');
     }
     this.#line += part;
   }
@@ -122,12 +119,7 @@ export class FrameParser {
         break;
       case 'data':
         this.#dataLength += value.length + 1;
-        if (this.#dataLength - 1 > this.#maxLength) {
-          throw new SseChannelsError(
-            'FRAME_TOO_LARGE',
-            `An event's data is longer than ${this.#maxLength} characters; send less, or raise "maxLength".`,
-          );
-        }
+        if (this.#dataLength - 1 > this.#maxLength) this.#refuse("An event's data");
         // A slice keeps its whole chunk in memory. Copied out of it, or a hostile server could wrap each short line of one
         // endless event in a chunk of comments and hold as much as it sends, far beyond maxLength.
         this.#data.push(copyOf(value));
@@ -145,6 +137,13 @@ export class FrameParser {
         if (/^[0-9]+$/.test(value)) this.#options.onRetry?.(Math.min(Number(value), Number.MAX_SAFE_INTEGER));
         break;
     }
+  }
+
+  #refuse(what: string): never {
+    throw new SseChannelsError(
+      'FRAME_TOO_LARGE',
+      `${what} is longer than ${this.#maxLength} characters; send less, or raise "maxLength".`,
+    );
   }
 
   #dispatch(): void {

@@ -91,7 +91,12 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     start() {
       if (started || isClosed()) return;
       started = true;
-      leavePage = listenToPage({ onOnline: () => wake(true), onSeen: see, onHidden: hide });
+      leavePage = listenToPage((news) => {
+        clearTimeout(hideTimer);
+        if (news === 'hidden') return hide();
+        if (news === 'visible') paused = false;
+        wake(news === 'online');
+      });
       void run();
     },
     wake: () => wake(),
@@ -157,7 +162,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     const reader = response.body?.getReader();
     if (reader === undefined) {
       if (canPoll) return fallBack({ reason: 'cut' });
-      throw new SseChannelsError('STREAM_REFUSED', 'This fetch gives no body to read; pass one that does as "fetch".');
+      throw new SseChannelsError('STREAM_REFUSED', 'This fetch gives no body to read; pass one that does.');
     }
     // A fetch that does not heed the signal is told here.
     signal.addEventListener('abort', () => void reader.cancel().catch(() => undefined));
@@ -239,13 +244,15 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     for (const event of events) {
       if (isClosed()) return { reason: 'client-left' };
       const { name, data, id } = event;
-      if (name === '$closing') return closing(data as ClosingData | null);
-      if (name === '$error') failure = data as ErrorData;
+      // With a topic it is said of that topic alone, and the stream goes on.
+      const ofStream = !(data as { readonly topic?: string } | null)?.topic;
+      if (name === '$closing' && ofStream) return closing(data as ClosingData | null);
+      if (name === '$error' && ofStream) failure = data as ErrorData;
       else if (name === '$open') {
         heartbeatMs = (data as OpenData).heartbeatMs;
         hear();
         listener.begin(data as OpenData, id);
-      } else {
+      } else if (name === '$gap' || !name.startsWith('$')) {
         fruitful = true;
         const handled = listener.receive(event);
         if (handled !== undefined) {
@@ -326,14 +333,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     attempt.abort(end);
   }
 
-  function see(): void {
-    clearTimeout(hideTimer);
-    paused = false;
-    wake();
-  }
-
   function hide(): void {
-    clearTimeout(hideTimer);
     if (pauseHiddenAfterMs === null) return;
     hideTimer = setTimeout(() => {
       paused = true;

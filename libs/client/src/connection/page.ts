@@ -7,28 +7,19 @@ interface View {
   readonly document?: { readonly visibilityState: string };
 }
 
-export interface PageListener {
-  /** The network is back: what is open may lead nowhere. */
-  onOnline(): void;
-  /** The page is seen again, or was brought back as it was left. */
-  onSeen(): void;
-  onHidden(): void;
-}
+/** `online`: the network is back, and what is open may lead nowhere. */
+export type PageNews = 'online' | 'visible' | 'hidden';
 
-/** The last comes up from the document. */
-const EVENTS = ['online', 'pageshow', 'visibilitychange'];
+/** The second comes up from the document, also when the page was put away whole and is brought back. */
+const EVENTS = ['online', 'visibilitychange'];
 
-/** Listens until the function that it gives is called. */
-export function listenToPage(listener: PageListener): () => void {
+/** Listens until the function that it gives is called; a page that is hidden says so at once. */
+export function listenToPage(listener: (news: PageNews) => void): () => void {
   const view = globalThis as View;
-  const hear = ({ type }: { readonly type: string }): void => {
-    if (type === 'online') listener.onOnline();
-    else if (view.document?.visibilityState === 'hidden') listener.onHidden();
-    else listener.onSeen();
-  };
+  const hear = ({ type }: { readonly type: string }): void =>
+    listener(type === 'online' ? type : view.document?.visibilityState === 'hidden' ? 'hidden' : 'visible');
   for (const name of EVENTS) view.addEventListener?.(name, hear);
-  // It may be hidden from the beginning.
-  if (view.document !== undefined) hear({ type: 'visibilitychange' });
+  if (view.document?.visibilityState === 'hidden') listener('hidden');
   return () => {
     for (const name of EVENTS) view.removeEventListener?.(name, hear);
   };

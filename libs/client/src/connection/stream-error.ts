@@ -24,5 +24,5 @@ export class StreamError extends SseChannelsError {
 
 /** What something that the application gave failed with. */
 export function failureOf(what: string, cause: unknown): SseChannelsError {
-  return new SseChannelsError('CALLBACK_FAILED', `${what} failed; the stream goes on. See the cause.`, { cause });
+  return new SseChannelsError('CALLBACK_FAILED', `${what} failed; see the cause.`, { cause });
 }
