@@ -213,7 +213,7 @@ describe.each(adapters)('on $adapter', ({ make }) => {
       ['a handler that throws', '/orders/numbered/0', {}, 400],
       ['a handler that returns nothing', '/orders/7/lost', {}, 500],
       ['an unknown version', '/orders/7/versioned', { 'x-version': '3' }, 404],
-      ['an Accept that excludes event streams', '/orders/7/events', { accept: 'application/json' }, 406],
+      ['an Accept that excludes event streams and JSON', '/orders/7/events', { accept: 'image/png' }, 406],
       ['a stream whose handler throws', '/streams/thrown', {}, 400],
       ['a stream whose handler rejects', '/streams/rejected', {}, 403],
       ['a stream that is none', '/streams/not-a-stream', {}, 500],

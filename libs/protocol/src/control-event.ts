@@ -15,9 +15,9 @@ export type GapReason = 'trimmed' | 'reset' | 'rewound' | 'invalid' | 'skipped';
 /**
  * Why a connection ended. `client-left`: the peer closed it. `slow`: it stopped reading for longer than the write deadline.
  * `expired`: its age or its grant ran out. `revoked`: the application ended it. `drained`: the server stops. `done`: the
- * source completed. `failed`: the source threw.
+ * source completed. `failed`: the source threw. `answered`: it was a long poll, and has its answer; no `$closing` says it.
  */
-export type EndReason = 'client-left' | 'slow' | 'expired' | 'revoked' | 'drained' | 'done' | 'failed';
+export type EndReason = 'client-left' | 'slow' | 'expired' | 'revoked' | 'drained' | 'done' | 'failed' | 'answered';
 
 /** How one topic of a connection begins. */
 export interface OpenTopic {

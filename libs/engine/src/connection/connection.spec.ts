@@ -68,6 +68,37 @@ describe('Connection', () => {
     expect([sink.text, source.due, sink.writesWhileFull]).toEqual([`${OPEN}ab`, ['c'], 0]);
   });
 
+  it('ends as answered without a word, after what is due and with the cursor after it', () => {
+    const { connection, sink, source, told } = opened((_sink, prepared) => {
+      prepared.cursor = 'e~1-0';
+    });
+    source.pending = true;
+    connection.onEnough();
+    const before = [...told];
+    source.due = ['late'];
+    source.pending = false;
+    source.cursor = 'e~2-0';
+    source.wake();
+    expect([before, told]).toEqual([[], ['answered', 'closed']]);
+    expect(sink.text).toBe(`${OPEN.replace('event', 'id: e~1-0\nevent')}late:\nid: e~2-0\n\n`);
+  });
+
+  it('ends an answer that is full with what it holds, and holds it against nobody', () => {
+    const { connection, sink, source, told } = opened();
+    const hold = jest.fn();
+    Object.assign(source, { hold });
+    sink.fills = () => {
+      connection.onEnough();
+      return true;
+    };
+    source.due = ['first', 'second'];
+    source.pending = true;
+    source.wake();
+    sink.drain();
+    expect([told, sink.text, source.due]).toEqual([['answered', 'closed'], `${OPEN}first:\n\n`, ['second']]);
+    expect(hold).not.toHaveBeenCalled();
+  });
+
   it('closes when its source is done, after what it had', () => {
     const { sink, source, told } = opened();
     source.due = ['last'];

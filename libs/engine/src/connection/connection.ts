@@ -157,12 +157,16 @@ export class Connection implements SinkListener, Waker {
     this.#sink.destroy();
   }
 
+  onEnough(): void {
+    this.end('answered');
+  }
+
   /** Sends what is due, as far as the peer takes it. */
   wake(): void {
     // A source may wake its connection while it is being asked.
     if (this.#writing || this.#ended) return;
     this.#writing = true;
-    if (!this.#writable) this.#source.hold?.();
+    if (!this.#writable && !this.#answering) this.#source.hold?.();
     try {
       while (this.#writable) {
         const bytes = this.#source.next(BATCH_BYTES);
@@ -177,10 +181,11 @@ export class Connection implements SinkListener, Waker {
     const outcome = this.#source.outcome;
     // Who does not read cannot be waited for.
     if (outcome?.reason === 'slow') return this.#close('slow', true);
-    if (!this.#writable) return;
+    // An answer that is full is sent as it is.
+    if (!this.#writable && !this.#answering) return;
     if (outcome?.reason === 'failed') this.#fail(outcome.error);
     else if (outcome?.reason === 'done') this.#close('done', false);
-    else if (this.#ending !== null && !this.#source.pending) {
+    else if (this.#ending !== null && (!this.#source.pending || !this.#writable)) {
       this.#close(this.#ending.reason, this.#ending.comeBack, this.#ending);
     }
   }
@@ -201,20 +206,19 @@ export class Connection implements SinkListener, Waker {
     if (!this.#writable || !this.#quiet) return;
     this.wake();
     if (this.#ended || !this.#writable || !this.#quiet) return;
-    const cursor = this.#source.cursor;
-    this.#write(cursor === null ? QUIET_HEARTBEAT : heartbeatAt(cursor));
+    this.#write(this.#heartbeat());
   }
 
   /**
-   * Ends the connection with `$closing`: as `drained` after what is due, for any other reason at once. Does nothing when it is
-   * ending already.
+   * Ends the connection with `$closing`: as `drained` after what is due, as `answered` after what is due and without a word, for any
+   * other reason at once. Does nothing when it is ending already.
    * @param comeBack whether the client should reconnect; when not, its next try is answered 204
    * @param retryMs how long it should wait before that; as in `$open` when absent
    */
   end(reason: EndReason, { comeBack = true, retryMs }: { comeBack?: boolean; retryMs?: number } = {}): void {
     if (this.#ended || this.#ending !== null) return;
     // Whose grant has run out gets nothing more; what was due is behind the client's cursor, if it may come back.
-    if (reason !== 'drained') return this.#close(reason, comeBack, { retryMs });
+    if (reason !== 'drained' && reason !== 'answered') return this.#close(reason, comeBack, { retryMs });
     this.#ending = { reason, comeBack, retryMs };
     this.wake();
   }
@@ -237,6 +241,10 @@ export class Connection implements SinkListener, Waker {
     }
   }
 
+  get #answering(): boolean {
+    return this.#ending?.reason === 'answered';
+  }
+
   get #quiet(): boolean {
     return performance.now() - this.#lastWriteAt >= this.heartbeatMs;
   }
@@ -253,13 +261,16 @@ export class Connection implements SinkListener, Waker {
 
   #close(reason: EndReason, comeBack: boolean, { retryMs, error, before = '' }: Closing = {}): void {
     if (this.#ended) return;
+    // What is written now says the end, whatever the sink thinks of it.
+    this.#ending = { reason, comeBack };
     const data: ClosingData = { reason, comeBack };
     const closing = encodeFrame({
       ...(comeBack ? { retry: retryMs ?? this.#retryMs } : { id: FINAL_CURSOR }),
       event: '$closing',
       data: JSON.stringify(data),
     });
-    this.#write(Buffer.from(before + closing));
+    // Who asks again stands where it was given everything, what a filter left out included.
+    this.#write(reason === 'answered' ? this.#heartbeat() : Buffer.from(before + closing));
     this.#finish(reason, error);
     this.#sink.end();
   }
@@ -269,6 +280,11 @@ export class Connection implements SinkListener, Waker {
     this.#ended = true;
     this.#source.close();
     this.#listener.onEnd(this, reason, error);
+  }
+
+  #heartbeat(): Buffer {
+    const cursor = this.#source.cursor;
+    return cursor === null ? QUIET_HEARTBEAT : heartbeatAt(cursor);
   }
 
   #write(bytes: Buffer): void {

@@ -8,6 +8,8 @@ export interface SinkListener {
   onClose(): void;
   /** Bytes were waiting and the peer took none of them for the sink's write deadline. */
   onStall(): void;
+  /** No more is wanted than what is due now: the sink is an answer, and no stream. */
+  onEnough(): void;
 }
 
 /** What a sink knows of its peer. */

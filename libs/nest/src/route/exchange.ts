@@ -19,6 +19,9 @@ const STREAM_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
 };
 
+const STREAM_TYPE = 'text/event-stream';
+const JSON_TYPE = 'application/json; charset=utf-8';
+
 export class Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -51,6 +54,20 @@ export class Exchange {
     return new URLSearchParams(query === -1 ? '' : url.slice(query + 1));
   }
 
+  /**
+   * Whether the client is given the stream, or what is due of it as JSON, which is for those who do not name `text/event-stream`; null
+   * where it takes neither. What EventSource and most others send needs no parsing.
+   * @param polls whether there is JSON for it
+   */
+  accepted(polls: boolean): 'stream' | 'answer' | null {
+    const { accept } = this.request.headers;
+    if (accept === undefined || accept === STREAM_TYPE || accept === '*/*') return 'stream';
+    const negotiator = new Negotiator(this.request);
+    const types = polls && !accept.includes(STREAM_TYPE) ? [STREAM_TYPE, 'application/json'] : [STREAM_TYPE];
+    const type = negotiator.mediaType(types);
+    return type === undefined ? null : type === STREAM_TYPE ? 'stream' : 'answer';
+  }
+
   /** Whether the client takes gzip. */
   get acceptsGzip(): boolean {
     return new Negotiator(this.request).encoding(['gzip', 'identity']) === 'gzip';
@@ -81,16 +98,28 @@ export class Exchange {
     const { response } = this;
     const headers = this.#takeOver();
     const set = (name: string, value: string): void => void headers.set(name.toLowerCase(), value);
-    set('Content-Type', 'text/event-stream');
+    set('Content-Type', STREAM_TYPE);
     // What Node would choose by itself, said so that it is known; HTTP/1.0 and HTTP/2 have no chunks.
     if (this.request.httpVersion === '1.1') set('Transfer-Encoding', 'chunked');
-    if (gzip !== null)
-      set('Vary', [headers.get('vary') ?? response.getHeader('vary') ?? [], 'Accept-Encoding'].flat().join(', '));
+    if (gzip !== null) vary(headers, response, 'Accept-Encoding');
     if (gzip === true) set('Content-Encoding', 'gzip');
     for (const [name, value] of Object.entries(STREAM_HEADERS)) {
       if (!headers.has(name.toLowerCase()) && !response.hasHeader(name)) set(name, value);
     }
     sendHead(response, headers);
+    return response;
+  }
+
+  /** Takes the response over as `openStream` does, for JSON that is sent later. */
+  openAnswer(): ServerResponse {
+    const { response } = this;
+    const headers = this.#takeOver();
+    vary(headers, response, 'Accept');
+    setHeaders(response, headers);
+    response.statusCode = 200;
+    response.setHeader('Content-Type', JSON_TYPE);
+    response.setHeader('X-Content-Type-Options', 'nosniff');
+    if (!response.hasHeader('Cache-Control')) response.setHeader('Cache-Control', 'no-store');
     return response;
   }
 
@@ -101,7 +130,7 @@ export class Exchange {
 
   /** Answers with JSON instead of a stream. */
   answer(status: number, body: unknown): void {
-    this.response.setHeader('Content-Type', 'application/json; charset=utf-8');
+    this.response.setHeader('Content-Type', JSON_TYPE);
     this.#answer(status, JSON.stringify(body));
   }
 
@@ -125,6 +154,11 @@ export class Exchange {
 }
 
 type Headers = Map<string, number | string | string[]>;
+
+/** Adds to what the answer depends on. */
+function vary(headers: Headers, response: ServerResponse, name: string): void {
+  headers.set('vary', [headers.get('vary') ?? response.getHeader('vary') ?? [], name].flat().join(', '));
+}
 
 function setHeaders(response: ServerResponse, headers: Headers): void {
   for (const [name, value] of headers) response.setHeader(name, value);

@@ -108,7 +108,9 @@ export class HubRoute {
     for (const refusal of refused) source.say(errorFrame(refusal));
     const { heartbeatMs, retryMs } = this.settings;
     const plan = { source, heartbeatMs, retryMs, grant, compression: false };
-    if (this.opening.open(exchange, request, plan, party) === null || route.options.dynamic === false) return;
+    if (this.opening.open(exchange, request, plan, party) === null) return;
+    // Who asks again and again names other topics the next time.
+    if (route.options.dynamic === false || request.waitMs !== null) return;
     this.#streams.set(request.id, { source, route, exchange, request, party, form, changing: Promise.resolve() });
     exchange.onGone(() => this.#streams.delete(request.id));
   }

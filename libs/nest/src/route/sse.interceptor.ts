@@ -11,8 +11,6 @@ import {
 import { Reflector } from '@nestjs/core';
 import { EventCodec, Hub, ItemSource, type Party, type StreamInput } from '@sse-channels/engine';
 import { FINAL_CURSOR } from '@sse-channels/protocol';
-import Negotiator from 'negotiator';
-import type { IncomingMessage } from 'node:http';
 import { catchError, isObservable, map, mergeMap, of, take, type Observable } from 'rxjs';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { Exchange } from './exchange.js';
@@ -65,14 +63,17 @@ export class SseInterceptor implements NestInterceptor {
       if (exchange.request.method !== 'POST') throw new MethodNotAllowedException('A stream is changed by POST.');
       return next.handle().pipe(mergeMap(() => this.hubRoute.change(context, changed, exchange)));
     }
-    if (!acceptsEventStream(exchange.request)) {
+    // What a source of one connection gives cannot be asked for again.
+    const accepted = exchange.accepted(route.kind !== 'stream');
+    const isPoll = accepted === 'answer';
+    if (accepted === null) {
       throw new NotAcceptableException('This is a stream of Server-Sent Events; accept text/event-stream.');
     }
     if (exchange.request.method === 'HEAD') {
-      exchange.openStream().end();
+      (isPoll ? exchange.openAnswer() : exchange.openStream()).end();
       return ANSWERED;
     }
-    const request = new StreamRequest(exchange);
+    const request = new StreamRequest(exchange, isPoll);
     if (request.lastEventId === FINAL_CURSOR) {
       exchange.answerNoContent();
       return ANSWERED;
@@ -162,11 +163,4 @@ export class SseInterceptor implements NestInterceptor {
       compression: false,
     };
   }
-}
-
-/** Whether a request is content with an event stream; what EventSource and most others send needs no parsing. */
-function acceptsEventStream(request: IncomingMessage): boolean {
-  const { accept } = request.headers;
-  if (accept === undefined || accept === 'text/event-stream' || accept === '*/*') return true;
-  return new Negotiator(request).mediaType(['text/event-stream']) !== undefined;
 }

@@ -1,8 +1,18 @@
 /** Opens the streams of routes, as far as there is room for them. */
 import { Inject, Injectable, type ExecutionContext } from '@nestjs/common';
-import { Connections, Hub, NOBODY, type Connection, type Grant, type Party, type Source } from '@sse-channels/engine';
+import {
+  Connections,
+  Hub,
+  NOBODY,
+  type Connection,
+  type Grant,
+  type Party,
+  type Sink,
+  type Source,
+} from '@sse-channels/engine';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { ShutdownHookCheck } from '../module/shutdown-hook-check.js';
+import { AnswerSink } from '../response/answer-sink.js';
 import { ResponseSink } from '../response/response-sink.js';
 import { SharedGzip } from '../response/shared-gzip.js';
 import { VanishedPeers } from '../response/vanished-peers.js';
@@ -63,15 +73,20 @@ export class StreamOpening {
       throw error;
     }
     this.hooks.check();
-    const gzip = plan.compression && exchange.acceptsGzip ? this.gzip.stream() : undefined;
-    const response = exchange.openStream(plan.compression ? gzip !== undefined : null);
-    const sink = new ResponseSink(response, this.settings.writeDeadlineMs, this.vanishedPeers, gzip);
-    return this.hub.connect(plan.source, sink, {
+    return this.hub.connect(plan.source, this.#sinkOf(exchange, request, plan), {
       id: request.id,
       heartbeatMs: plan.heartbeatMs,
       retryMs: jitter(plan.retryMs),
       grant: plan.grant,
       party,
     });
+  }
+
+  #sinkOf(exchange: Exchange, { waitMs, lastEventId: cursor }: StreamRequest, { compression }: Plan): Sink {
+    const { writeDeadlineMs } = this.settings;
+    if (waitMs !== null) return new AnswerSink(exchange.openAnswer(), { waitMs, writeDeadlineMs, cursor });
+    const gzip = compression && exchange.acceptsGzip ? this.gzip.stream() : undefined;
+    const response = exchange.openStream(compression ? gzip !== undefined : null);
+    return new ResponseSink(response, writeDeadlineMs, this.vanishedPeers, gzip);
   }
 }

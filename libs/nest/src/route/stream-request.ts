@@ -1,12 +1,14 @@
 /** A request on its way to become a connection: what the handler's parameters see of it. */
 import { randomBytes } from 'node:crypto';
-import { SSE_ABORT_CONTROLLER, type ExecutionContext } from '@nestjs/common';
+import { BadRequestException, SSE_ABORT_CONTROLLER, type ExecutionContext } from '@nestjs/common';
 import { CUSTOM_ROUTE_ARGS_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { SseChannelsError } from '@sse-channels/protocol';
 import type { Exchange } from './exchange.js';
 
 const requests = new WeakMap<object, StreamRequest>();
 
+/** Longer than proxies let a request be without a byte. */
+const MAX_WAIT_MS = 60_000;
 const ID_BYTES = 12;
 const IDS_AT_ONCE = 128;
 let randomness = Buffer.alloc(0);
@@ -22,12 +24,16 @@ function newId(): string {
 export class StreamRequest {
   readonly id = newId();
   readonly lastEventId: string | null;
+  /** How long an answer may be held back while there is nothing to tell, in milliseconds; null: it is a stream. */
+  readonly waitMs: number | null;
   readonly #exchange: Exchange;
   #controller: AbortController | undefined;
 
-  constructor(exchange: Exchange) {
+  /** @throws BadRequestException for a `waitMs` that is none */
+  constructor(exchange: Exchange, isPoll = false) {
     this.#exchange = exchange;
     this.lastEventId = exchange.lastEventId;
+    this.waitMs = isPoll ? waitMsIn(exchange.query) : null;
   }
 
   get signal(): AbortSignal {
@@ -52,6 +58,12 @@ export class StreamRequest {
     requests.set(request, this);
     Object.defineProperty(request, SSE_ABORT_CONTROLLER, { get: () => this.controller, configurable: true });
   }
+}
+
+function waitMsIn(query: URLSearchParams): number {
+  const text = query.get('waitMs') ?? '0';
+  if (/^\d+$/.test(text)) return Math.min(Number(text), MAX_WAIT_MS);
+  throw new BadRequestException(`waitMs is a whole number of milliseconds, not ${JSON.stringify(text)}.`);
 }
 
 /** Whether parameters of the handler may ask for the request's connection; most handlers of channels take none that could. */
