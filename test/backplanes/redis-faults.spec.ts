@@ -1,4 +1,4 @@
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { ContinuousTail, type Backplane, type Page } from '@sse-channels/engine';
@@ -206,7 +206,10 @@ interface Follower {
     for (let n = 1; n <= 95; n += 1) cursors[n] = await append(backplane, 'lost/a', n);
     const [one, two] = [await follow(backplane, 'lost/a'), await follow(other, 'lost/a')];
     await server.kill();
-    const [store, copy] = [join(server.directory, 'appendonlydir'), join(server.directory, 'copy')];
+    // A single file before Redis 7.
+    const stores = ['appendonlydir', 'appendonly.aof'].map((name) => join(server.directory, name));
+    const store = stores.find((path) => existsSync(path)) as string;
+    const copy = join(server.directory, 'copy');
     cpSync(store, copy, { recursive: true });
     await server.start();
     await Promise.all([live(backplane), live(other)]);

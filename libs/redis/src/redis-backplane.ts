@@ -35,7 +35,7 @@ import { Primaries } from './primaries.js';
 import { fromMessage, payloadOf, type RedisRecord } from './record-text.js';
 import { failureOf, hasMoved, reasonOf } from './redis-failure.js';
 import { EPOCH, LOST, MARK, OPEN, SCRIPTS } from './scripts.js';
-import { checkServer } from './server-check.js';
+import { checkServer, checkVersion } from './server-check.js';
 import { topologyOf } from './topology.js';
 
 /** How many heads are read by one command. */
@@ -172,7 +172,7 @@ export class RedisBackplane implements Backplane {
     try {
       await this.#primaries.open();
       for (const [index, link] of this.#primaries.commands.entries()) {
-        const { evicting, warnings } = await checkServer(link, this.#sharded);
+        const { evicting, warnings } = await checkServer(link);
         this.#evicting ||= evicting;
         // The servers of a cluster are set up alike.
         if (index === 0) for (const warning of warnings) listener.onWarning?.(warning);
@@ -538,6 +538,8 @@ export class RedisBackplane implements Backplane {
 
   /** Agrees with the other nodes on the epoch, and sees to it that the partition has a floor, an index and a clock that is not behind. */
   async #open(part: Part, link: Link): Promise<void> {
+    // Before the first word that an old server does not know.
+    if (!this.#started) await checkVersion(link, this.#sharded);
     const { partition } = part;
     const [first] = this.#parts;
     const candidate = this.#epoch === '' ? randomBytes(6).toString('base64url') : this.#epoch;

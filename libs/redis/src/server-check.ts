@@ -17,17 +17,16 @@ export interface ServerFindings {
  * @param sharded whether sharded pub/sub is needed
  * @throws rejects with SseChannelsError `UNAVAILABLE` when the server is too old
  */
-export async function checkServer(link: Link, sharded: boolean): Promise<ServerFindings> {
-  const [server, memory] = await Promise.all([
-    link.send<string>(['INFO', 'server']),
-    link.send<string>(['INFO', 'memory']),
-  ]);
-  const version = /^redis_version:(\S+)/m.exec(server)?.[1] ?? '0';
+export async function checkVersion(link: Link, sharded: boolean): Promise<void> {
+  const version = /^redis_version:(\S+)/m.exec(await link.send<string>(['INFO', 'server']))?.[1] ?? '0';
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major < 6 || (major === 6 && minor < 2) || (sharded && major < 7)) {
-    const needed = sharded ? '7.0 or later, as a cluster needs for sharded pub/sub' : '6.2 or later';
-    throw new SseChannelsError('UNAVAILABLE', `The Redis server is version ${version}; SSE Channels needs ${needed}.`);
-  }
+  if (major > 6 || (major === 6 && minor >= 2 && !sharded)) return;
+  const needed = sharded ? '7.0 or later, as a cluster needs for sharded pub/sub' : '6.2 or later';
+  throw new SseChannelsError('UNAVAILABLE', `The Redis server is version ${version}; SSE Channels needs ${needed}.`);
+}
+
+export async function checkServer(link: Link): Promise<ServerFindings> {
+  const memory = await link.send<string>(['INFO', 'memory']);
   const warnings: string[] = [];
   const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1] ?? 'noeviction';
   const limited = Number(/^maxmemory:(\d+)/m.exec(memory)?.[1] ?? 0) > 0;
