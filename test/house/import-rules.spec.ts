@@ -20,6 +20,14 @@ const clean: Record<string, string> = {
   'libs/protocol/src/wire/cursor.ts': `export type Cursor = string;`,
   'libs/client/src/index.ts': from('./client.js', '@sse-channels/protocol'),
   'libs/client/src/client.ts': `export const client = 1;`,
+  'libs/react/src/index.ts': from('./use-channel.js', '@sse-channels/client', 'react'),
+  'libs/react/src/use-channel.ts': `export const useChannel = 1;`,
+  'libs/react/src/use-channel.spec.ts': from(
+    './use-channel.js',
+    '@jest/globals',
+    'react-dom/server',
+    '@sse-channels/client',
+  ),
   'libs/engine/src/index.ts': from('./bus/bus.js', './hub/hub.js', '@sse-channels/protocol'),
   'libs/engine/src/backplane/backplane.ts': from('@sse-channels/protocol', 'node:crypto', 'node:fs/promises'),
   'libs/engine/src/bus/bus.ts': from('rxjs', 'node:events', '../backplane/backplane.js', '@sse-channels/protocol'),
@@ -45,7 +53,7 @@ const clean: Record<string, string> = {
 
 /** What no file of a lib may do, wherever it lies and be it a spec. */
 const everywhere = [
-  ...['protocol', 'client', 'nest', 'redis', 'nats', 'testing'].map((lib) => `libs/${lib}/src`),
+  ...['protocol', 'client', 'react', 'nest', 'redis', 'nats', 'testing'].map((lib) => `libs/${lib}/src`),
   ...['', '/bus', '/hub', '/connection', '/nodes', '/backplane', '/codec'].map((folder) => `libs/engine/src${folder}`),
 ].flatMap((folder): Offence[] => {
   const lib = folder.split('/')[1];
@@ -59,7 +67,11 @@ const everywhere = [
       imports,
     ],
     [`${folder}/sideways-or-up${kind}`, from(`@sse-channels/${lib === 'nest' ? 'redis' : 'nest'}`), imports],
-    [`${folder}/to-the-other-wing${kind}`, from(`@sse-channels/${lib === 'client' ? 'engine' : 'client'}`), imports],
+    [
+      `${folder}/to-the-other-wing${kind}`,
+      from(`@sse-channels/${lib === 'client' || lib === 'react' ? 'engine' : 'client'}`),
+      imports,
+    ],
   ]);
 });
 
@@ -77,6 +89,12 @@ const offences: Offence[] = [
   // client imports protocol
   ['libs/client/src/package.ts', from('eventsource'), imports],
   ['libs/client/src/builtin.ts', from('node:stream'), imports],
+  ['libs/client/src/up-to-react.ts', from('@sse-channels/react'), imports],
+  ['libs/client/src/up-to-react.spec.ts', from('@sse-channels/react'), imports],
+  // react imports client and React, of which it needs no renderer
+  ['libs/react/src/package.ts', from('react-dom'), imports],
+  ['libs/react/src/builtin.ts', from('node:stream'), imports],
+  ['libs/react/src/past-the-client.ts', from('@sse-channels/protocol'), imports],
   // engine knows neither Nest nor HTTP, in none of its folders
   ...['@nestjs/common', 'express', 'fastify', 'class-validator', 'http'].map(inEngine('package')),
   ...['node:http', 'node:http2', 'node:https', 'node:net'].map(inEngine('network')),

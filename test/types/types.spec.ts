@@ -58,6 +58,7 @@ describe('the types of the contract', () => {
         'events.types.ts',
         'handlers.types.ts',
         'publish.types.ts',
+        'react.types.ts',
         'streams.types.ts',
         'topics.types.ts',
       ]);

@@ -1,0 +1,191 @@
+/** The hooks with a real React in Chromium, in StrictMode, on an application of the library. */
+import type { Server } from 'node:http';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Controller, Get, Header, Module, Param } from '@nestjs/common';
+import { EventBus, Hub, SseChannel, SseChannelsModule } from '@sse-channels/nest';
+import { eventually } from '@sse-channels/testing';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { bundleForBrowser } from '../../.ci/browser-bundle.mjs';
+import { chromiumPath, launchChromium } from '../chromium.js';
+import { adapters, startApp, type RunningApp } from '../http/adapters.js';
+import { Counted, countsChannel } from './contract.js';
+
+let bundle: string;
+/** Streams that were asked for, by name. */
+let asked: string[];
+
+@Controller()
+class CountsController {
+  @SseChannel(countsChannel, 'counts/:name')
+  counts(@Param('name') name: string) {
+    asked.push(name);
+    return countsChannel.topic({ name });
+  }
+
+  @Get('page')
+  @Header('content-type', 'text/html')
+  page(): string {
+    return `<!doctype html><link rel="icon" href="data:,"><div id="root"></div><script type="module" src="/page.js"></script>`;
+  }
+
+  @Get('page.js')
+  @Header('content-type', 'text/javascript')
+  script(): string {
+    return bundle;
+  }
+}
+
+@Module({ imports: [SseChannelsModule.forRoot({ retryMs: 20 })], controllers: [CountsController] })
+class CountsModule {}
+
+(chromiumPath === null ? describe.skip : describe)('the hooks, in Chromium', () => {
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  let running: RunningApp;
+  let complaints: string[];
+
+  beforeAll(async () => {
+    bundle = (await bundleForBrowser('test/react/page/page.tsx', 'development')).code;
+    browser = await launchChromium();
+  }, 60_000);
+
+  afterAll(() => browser?.close());
+
+  beforeEach(async () => {
+    asked = [];
+    complaints = [];
+    running = await startApp(adapters[0].make, CountsModule);
+    context = await browser.newContext();
+    page = await context.newPage();
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !message.text().includes('ERR_')) complaints.push(message.text());
+    });
+    page.on('pageerror', ({ message }) => complaints.push(message));
+  });
+
+  afterEach(async () => {
+    await context.close();
+    await running.app.close();
+  });
+
+  const open = async (): Promise<void> => {
+    await page.goto(`${running.url}/page`);
+    await page.waitForFunction('globalThis.knobs !== undefined');
+  };
+  const show = async (...names: string[]): Promise<void> => {
+    await open();
+    await page.evaluate(`show({ names: ${JSON.stringify(names)} })`);
+  };
+  const change = (shown: object): Promise<void> => page.evaluate(`knobs.set(${JSON.stringify(shown)})`);
+  const publish = (name: string, number: number): Promise<string> =>
+    running.app.get(EventBus).publish(countsChannel.topic({ name }), Counted, { number });
+  const connections = (): number => running.app.get(Hub).snapshot().connections;
+  const texts = (): Promise<string[]> => page.locator('p').allInnerTexts();
+  const shows = (...expected: string[]): Promise<void> =>
+    eventually(async () => (await texts()).join('\n') === expected.join('\n'), expected.join(', '), 10_000);
+
+  it('open a channel once in StrictMode, and give its latest event, all of them folded, and its state', async () => {
+    await show('a');
+    await shows('open none []');
+    await publish('a', 1);
+    await publish('a', 2);
+    await shows('open 2 [1 2]');
+
+    expect([asked, connections()]).toEqual([['a'], 1]);
+    expect(await page.evaluate('knobs.heard')).toEqual([1, 2]);
+    expect(complaints).toEqual([]);
+  }, 30_000);
+
+  it('close it when the component is gone', async () => {
+    await show('a', 'b');
+    await eventually(() => connections() === 2, 'two connections');
+    await change({ names: ['a'] });
+    await eventually(() => connections() === 1, 'one connection');
+    await page.evaluate('unmount()');
+    await eventually(() => connections() === 0, 'no connection');
+
+    expect([asked.sort(), complaints]).toEqual([['a', 'b'], []]);
+  }, 30_000);
+
+  it('close it and open the other when what it was opened from changes, and begin anew', async () => {
+    await show('a');
+    await shows('open none []');
+    await publish('a', 1);
+    await shows('open 1 [1]');
+    await change({ names: ['b'] });
+    await shows('open none []');
+    await publish('a', 2);
+    await publish('b', 3);
+    await shows('open 3 [3]');
+
+    expect([asked, connections()]).toEqual([['a', 'b'], 1]);
+    expect(complaints).toEqual([]);
+  }, 30_000);
+
+  it('miss and double nothing over cuts', async () => {
+    await show('a');
+    await shows('open none []');
+    for (let number = 1; number <= 30; number += 1) {
+      await publish('a', number);
+      if (number % 10 === 0) (running.app.getHttpServer() as Server).closeAllConnections();
+    }
+    const all = Array.from({ length: 30 }, (_, index) => index + 1);
+    await shows(`open 30 [${all.join(' ')}]`);
+
+    expect(asked.length).toBeGreaterThan(1);
+    expect(await page.evaluate('knobs.heard')).toEqual(all);
+  }, 30_000);
+
+  it('listen to a client that no component made, over one connection, and leave it open', async () => {
+    await show('listener', 'listener');
+    await shows('open -1', 'open -1');
+    await publish('outside', 1);
+    await shows('open 1', 'open 1');
+    await change({ names: [] });
+    await shows();
+    await change({ names: ['listener'] });
+    await shows('open -1');
+    await publish('outside', 2);
+    await shows('open 2');
+
+    expect([asked, connections(), complaints]).toEqual([['outside'], 1, []]);
+  }, 30_000);
+
+  it('close a channel while its component is hidden, and go on where it was', async () => {
+    await show('a');
+    await shows('open none []');
+    await publish('a', 1);
+    await shows('open 1 [1]');
+    await change({ names: ['a'], isHidden: true });
+    await eventually(() => connections() === 0, 'no connection');
+    await publish('a', 2);
+    await publish('a', 3);
+    await change({ names: ['a'] });
+    await shows('open 3 [1 2 3]');
+
+    expect([asked, complaints]).toEqual([['a', 'a'], []]);
+  }, 30_000);
+
+  it('render once for all that comes at once', async () => {
+    await show('a');
+    await shows('open none []');
+    const before = await page.evaluate<number>('knobs.renders.a');
+    await Promise.all(Array.from({ length: 200 }, (_, number) => publish('a', number)));
+    await eventually(async () => (await page.evaluate<number[]>('knobs.heard')).length === 200, 'all of them');
+
+    // Each twice: StrictMode.
+    expect((await page.evaluate<number>('knobs.renders.a')) - before).toBeLessThan(200);
+  }, 30_000);
+
+  it('take over what a server rendered, without a word of React', async () => {
+    await open();
+    const rendered = await page.evaluate('show({ names: ["a"] }, true)');
+    await shows('open none []');
+    await publish('a', 1);
+    await shows('open 1 [1]');
+
+    expect(rendered).toBe('connecting none []');
+    expect([asked, complaints]).toEqual([['a'], []]);
+  }, 30_000);
+});
