@@ -9,6 +9,7 @@ import {
   type CanActivate,
   type ExecutionContext,
 } from '@nestjs/common';
+import { createSseClient } from '@sse-channels/client';
 import {
   Connections,
   defineChannel,
@@ -362,6 +363,20 @@ describe.each(adapters)('a long poll on $adapter', ({ make }) => {
     }
     await publishing;
     expect(all).toEqual(Array.from({ length: 500 }, (_, n) => n + 1));
+  });
+
+  it('serves the client, which is given each event once', async () => {
+    const client = createSseClient<typeof countsChannel>(`${running.url}/counts/1`, { longPoll: 'always' });
+    const all: number[] = [];
+    client.on('count.told', ({ n }) => void all.push(n));
+    await eventually(() => client.state.status === 'open', 'the first answer');
+    for (let n = 0; n < 50; n += 1) {
+      await count(n);
+      if (n % 10 === 0) await eventually(() => all.length === n + 1, 'it was given all so far');
+    }
+    await eventually(() => all.length === 50, 'it was given all');
+    client.close();
+    expect([all, client.state.transport]).toEqual([Array.from({ length: 50 }, (_, n) => n), 'long-poll']);
   });
 
   it('goes on from a stream, and a stream from it', async () => {
