@@ -11,6 +11,7 @@ import {
   SseChannelsHealth,
   SseChannelsModule,
   SseEvent,
+  SseHub,
   type Backplane,
 } from '@sse-channels/nest';
 import { RedisBackplane } from '@sse-channels/redis';
@@ -41,6 +42,9 @@ class CountsController {
   counts(@Param('id') id: string, @Req() _request: unknown) {
     return countsChannel.topic({ id });
   }
+
+  @SseHub('live', { channels: [countsChannel] })
+  live() {}
 }
 
 interface Engine {
@@ -124,6 +128,29 @@ for (const { name, found, start } of engines) {
         ({ data }) => (data as CountTold).n,
       );
       expect([numbers, second.gaps]).toEqual([Array.from({ length: 40 }, (_, n) => n), []]);
+    }, 30_000);
+
+    it('topics of a stream of many are changed through the node that does not hold it', async () => {
+      const [one, two] = [await startNode(), await startNode()];
+      await eventually(() => busOf(one).connections.everywhere.nodes().length === 2, 'the nodes know each other');
+      const client = await SseTestClient.connect(`${two.url}/live?topic=counts/1`, { headers: { 'x-user': 'alice' } });
+      clients.push(client);
+      const { connection } = (await client.opened()).open!;
+      const response = await fetch(`${one.url}/live/${connection}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-user': 'alice' },
+        body: JSON.stringify({ add: ['counts/2', 'other'], remove: ['counts/1'] }),
+      });
+      const given = await busOf(one).connections.subscribe(connection, countsChannel.topic({ id: 3 }));
+      for (const id of [1, 2, 3]) await busOf(one).publish(countsChannel.topic({ id }), CountTold, { n: id });
+      const events = await client.receive(2);
+
+      expect(await response.json()).toMatchObject({
+        added: ['counts/2'],
+        removed: ['counts/1'],
+        refused: [{ topic: 'other', status: 404 }],
+      });
+      expect([given, events.map(({ data }) => (data as CountTold).n)]).toEqual([true, [2, 3]]);
     }, 30_000);
 
     it('each sees, counts and ends the connections of both, and a limit holds over both', async () => {

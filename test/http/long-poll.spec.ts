@@ -267,7 +267,11 @@ describe.each(adapters)('a long poll on $adapter', ({ make }) => {
   it('has an empty cursor where no topic was given, and never says that it may be added to', async () => {
     const answer = await poll('live?topic=news');
     const [open] = answer.events;
-    const change = await fetch(`${running.url}/live/${open?.data.connection}`, { method: 'POST' });
+    const change = await fetch(`${running.url}/live/${open?.data.connection}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    });
     expect([answer.cursor, change.status]).toEqual(['', 404]);
   });
 

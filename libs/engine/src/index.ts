@@ -20,6 +20,7 @@ export * from './connection/item-source.js';
 export * from './connection/sink.js';
 export * from './connection/source.js';
 export * from './directory/connection-directory.js';
+export * from './directory/topic-changes.js';
 export * from './hub/cursor-seal.js';
 export type { FrameForm } from './hub/frame-ring.js';
 export * from './hub/hub.js';

@@ -10,6 +10,7 @@ import {
   type OpenData,
 } from '@sse-channels/protocol';
 import type { ConnectionInfo } from '../directory/connection-directory.js';
+import type { ChangeableStream } from '../directory/topic-changes.js';
 import { FOR_EVER, type Grant, type Review } from './grant.js';
 import type { PeerState, Sink, SinkListener } from './sink.js';
 import type { Source, Waker } from './source.js';
@@ -35,6 +36,8 @@ export interface ConnectionOptions {
   readonly grant?: Grant;
   /** Whom it counts for. @default nobody */
   readonly party?: Party;
+  /** The way to change its topics while it is open. @default there is none */
+  readonly stream?: ChangeableStream;
 }
 
 /** One for all of whom nothing is known. */

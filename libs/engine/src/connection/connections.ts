@@ -9,6 +9,7 @@ import type {
   ListOptions,
   NodeDirectory,
 } from '../directory/connection-directory.js';
+import type { ChangeableStream, ChangeableStreams, TopicChangesBy, TopicsChanged } from '../directory/topic-changes.js';
 import type { Connection, Party } from './connection.js';
 
 /** How many connections there may be; null is no limit. */
@@ -26,10 +27,12 @@ const NO_LIMITS: ConnectionLimits = { connections: null, perPrincipal: null, per
 const LIMIT_ON = { principal: 'perPrincipal', address: 'perAddress' } as const;
 
 /** One for each node: the hub opens and ends connections in it, the bus shows it to the application. */
-export class Connections implements NodeDirectory {
+export class Connections implements NodeDirectory, ChangeableStreams {
   readonly #limits: ConnectionLimits;
   readonly #elsewhere: CountsElsewhere | null;
   readonly #open = new Set<Connection>();
+  /** Those whose topics can be changed, by id. */
+  readonly #changeable = new Map<string, { readonly party: Party; readonly stream: ChangeableStream }>();
   readonly #counts: Readonly<Record<CountedBy, Map<string, number>>> = { principal: new Map(), address: new Map() };
 
   /** @param elsewhere what the other nodes have, where limits are to hold for all of them; null: for this one */
@@ -83,14 +86,25 @@ export class Connections implements NodeDirectory {
     this.#assertRoomOf('address', party.address);
   }
 
+  async change(connection: string, changes: TopicChangesBy): Promise<TopicsChanged | null> {
+    const found = this.#changeable.get(connection);
+    if (found === undefined) return null;
+    const { principal } = found.party;
+    // Who learned of another's id does not thereby learn that there is such a stream.
+    if (changes.principal !== null && principal !== null && changes.principal !== principal) return null;
+    return found.stream.change(changes);
+  }
+
   /** @internal for the hub */
-  add(connection: Connection): void {
+  add(connection: Connection, stream?: ChangeableStream): void {
     this.#open.add(connection);
+    if (stream !== undefined) this.#changeable.set(connection.id, { party: connection.party, stream });
     this.#changeBy(1, connection.party);
   }
 
   /** @internal for the hub */
   delete(connection: Connection): void {
+    this.#changeable.delete(connection.id);
     if (this.#open.delete(connection)) this.#changeBy(-1, connection.party);
   }
 

@@ -27,8 +27,7 @@ export interface ConnectionInfo {
 export interface ConnectionSelection {
   readonly id?: string;
   readonly principal?: string;
-  /** A topic, or its name. */
-  readonly topic?: string | { readonly name: string };
+  readonly topic?: TopicOrName;
 }
 
 /** How connections are ended by the application. */
@@ -69,7 +68,25 @@ export interface NodeDirectory {
 export interface ConnectionDirectory extends NodeDirectory {
   /** The connections of every node that shares the backplane; of this node alone where none does. */
   readonly everywhere: EverywhereDirectory;
+  /**
+   * Adds a topic to the stream of a hub, on whatever node that is: from what is published from now on. No route is asked; the client
+   * is told of it by `$open`, and names it itself when it comes back, or does without.
+   * @param id the connection's
+   * @returns whether there is such a stream; it has the topic then
+   * @throws rejects with SseChannelsError `INVALID_OPTION` where it takes no more topics or nobody knows the topic's channel on its node,
+   * `UNAVAILABLE` where its node, or the log, cannot be reached
+   */
+  subscribe(id: string, topic: TopicOrName): Promise<boolean>;
+  /**
+   * Takes a topic out of the stream of a hub, on whatever node that is; the client is told by a `$closing` with the topic.
+   * @returns whether there is such a stream that had it
+   * @throws as `subscribe`
+   */
+  unsubscribe(id: string, topic: TopicOrName): Promise<boolean>;
 }
+
+/** A topic, or its name. */
+export type TopicOrName = string | { readonly name: string };
 
 /** A node of the application: one process that serves streams. */
 export interface NodeInfo {
@@ -168,4 +185,6 @@ export const EMPTY_DIRECTORY: ConnectionDirectory = {
     list: async () => ({ connections: [], more: false, ...NOBODY_ELSE }),
     end: async () => ({ ended: 0, ...NOBODY_ELSE }),
   },
+  subscribe: async () => false,
+  unsubscribe: async () => false,
 };

@@ -260,7 +260,7 @@ export class Hub {
     if (this.#draining) source.close();
     this.assertOpen();
     const connection = new Connection(sink, source, options, this.#connectionListener);
-    this.#connections.add(connection);
+    this.#connections.add(connection, options.stream);
     this.#startTimer(Math.min(options.heartbeatMs, options.grant?.review?.everyMs ?? Infinity));
     this.#parts.observer.connectionOpened?.(connection.id);
     connection.open();

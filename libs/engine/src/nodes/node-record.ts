@@ -2,6 +2,7 @@
 import type { Retention } from '@sse-channels/protocol';
 import type { Draft } from '../backplane/backplane.js';
 import type { ConnectionInfo, ConnectionSelection } from '../directory/connection-directory.js';
+import type { TopicChangesBy } from '../directory/topic-changes.js';
 
 /** Records of another version are not understood, and left alone; fields may come without a new one. */
 const VERSION = 1;
@@ -61,7 +62,8 @@ export type Asked =
   | { readonly asks: 'count'; readonly selection: WireSelection }
   | { readonly asks: 'list'; readonly selection: WireSelection; readonly limit: number }
   | { readonly asks: 'end'; readonly selection: WireSelection; readonly comeBack: boolean; readonly retryMs?: number }
-  | { readonly asks: 'counts' };
+  | { readonly asks: 'counts' }
+  | ({ readonly asks: 'change'; readonly connection: string } & TopicChangesBy);
 
 /** A selection with the topic's name. */
 export type WireSelection = Omit<ConnectionSelection, 'topic'> & { readonly topic?: string };
@@ -91,6 +93,8 @@ export interface Answer {
   readonly counts?: CountEntries;
   /** To `counts`: the record of counts after which they hold. */
   readonly told?: number;
+  /** To `change`: a piece of what became of it, as JSON. */
+  readonly piece?: string;
 }
 
 export type NodeRecord = Lease | Goodbye | CountsTold | Question | Answer;
@@ -137,23 +141,26 @@ const CHECKS: Readonly<Record<NodeRecord['kind'], (value: Unread) => boolean>> =
     typeof hello === 'boolean',
   goodbye: () => true,
   counts: ({ told, counts }) => isCount(told) && isEntries(counts),
-  question: ({ question, asks, selection, limit, comeBack, retryMs }) => {
+  question: (value) => {
+    const { question, asks, selection, limit, comeBack, retryMs } = value;
     if (!isText(question)) return false;
     if (asks === 'counts') return true;
+    if (asks === 'change') return isText(value['connection']) && areChanges(value);
     if (!isSelection(selection)) return false;
     if (asks === 'count') return true;
     if (asks === 'list') return isCount(limit);
     const named = Object.keys(selection).length > 0;
     return asks === 'end' && named && typeof comeBack === 'boolean' && (retryMs === undefined || isCount(retryMs));
   },
-  answer: ({ question, page, last, count, connections, counts, told }) =>
+  answer: ({ question, page, last, count, connections, counts, told, piece }) =>
     isText(question) &&
     isCount(page) &&
     typeof last === 'boolean' &&
     (count === undefined || isCount(count)) &&
     (connections === undefined || (Array.isArray(connections) && connections.every(isConnection))) &&
     (counts === undefined || isEntries(counts)) &&
-    (told === undefined || isCount(told)),
+    (told === undefined || isCount(told)) &&
+    (piece === undefined || isText(piece)),
 };
 
 function isObject(value: unknown): value is Unread {
@@ -192,6 +199,20 @@ function isConnection(value: unknown): boolean {
     Array.isArray(topics) &&
     topics.every((topic) => isText(topic)) &&
     COUNTS_OF_CONNECTION.every((name) => isCount(value[name]))
+  );
+}
+
+function areChanges({ add, remove, by, principal }: Unread): boolean {
+  return (
+    Array.isArray(add) &&
+    add.every(
+      (wanted: unknown) =>
+        isObject(wanted) && isText(wanted['name']) && (wanted['lastEventId'] == null || isText(wanted['lastEventId'])),
+    ) &&
+    Array.isArray(remove) &&
+    remove.every((name) => isText(name)) &&
+    (by === 'client' || by === 'application') &&
+    (principal === null || isText(principal))
   );
 }
 

@@ -9,6 +9,7 @@ import type {
   EndOptions,
   NodeDirectory,
 } from '../directory/connection-directory.js';
+import type { ChangeableStreams, RefusedTopic, TopicChangesBy, TopicsChanged } from '../directory/topic-changes.js';
 import type { Observer } from '../observer/observer.js';
 import { MAX_RECORD_BYTES, NODE_RETENTION } from './node-record.js';
 import { Nodes } from './nodes.js';
@@ -18,8 +19,11 @@ const LEASE_MS = 15_000;
 const LOOK_MS = 1_000;
 
 /** The connections of a node, without any. */
-class Table implements NodeDirectory {
+class Table implements NodeDirectory, ChangeableStreams {
   readonly open = new Map<string, ConnectionInfo>();
+  readonly changes: Array<readonly [string, TopicChangesBy]> = [];
+  refused: RefusedTopic[] = [];
+  slow: Promise<unknown> = Promise.resolve();
   readonly ends: Array<{ selection: ConnectionSelection; options: EndOptions }> = [];
 
   constructor(private readonly counts: SharedCounts | null) {}
@@ -64,6 +68,13 @@ class Table implements NodeDirectory {
       waitingBytes: 0,
     });
     this.counts?.changed('principal', principal, this.count({ principal }));
+  }
+
+  async change(connection: string, changes: TopicChangesBy): Promise<TopicsChanged | null> {
+    this.changes.push([connection, changes]);
+    if (!this.open.has(connection)) return null;
+    await this.slow;
+    return { added: changes.add.map(({ name }) => name), removed: changes.remove, refused: this.refused };
   }
 
   close(id: string): void {
@@ -400,6 +411,100 @@ describe('the nodes of an application', () => {
         false,
         [],
       ]);
+    });
+
+    describe('for other topics of a stream', () => {
+      const changes: TopicChangesBy = {
+        add: [{ name: 'rooms/x' }, { name: 'rooms/y', lastEventId: null }],
+        remove: ['rooms/z'],
+        by: 'client',
+        principal: 'ada',
+      };
+      /** A stream of b, by the id that every node knows it by. */
+      const stream = (): string => {
+        const id = `stream${b.nodes.mark}`;
+        b.table.add(id, 'ada');
+        return id;
+      };
+
+      it('have them changed by the one that holds it, and nobody else is asked', async () => {
+        const id = stream();
+        const before = (await records()).length;
+        const changed = await asking(a.nodes.change(id, changes), 100);
+        const more = (await records()).slice(before).filter(({ data }) => data.includes('question'));
+
+        expect(changed).toEqual({ added: ['rooms/x', 'rooms/y'], removed: ['rooms/z'], refused: [] });
+        expect([b.table.changes.length, b.table.changes[0]?.[1], c.table.changes, more]).toEqual([
+          1,
+          expect.objectContaining(changes),
+          [],
+          [],
+        ]);
+      });
+
+      it('say that there is none, whoever made the id up', async () => {
+        const asked = [
+          `other${b.nodes.mark}`,
+          `other${a.nodes.mark}`,
+          'other',
+          `${stream()}x`,
+          'other.../../all',
+          'other.all',
+        ].map((id) => a.nodes.change(id, changes));
+        expect(await asking(Promise.all(asked), 100)).toEqual(asked.map(() => null));
+        expect(await records('$nodes/all')).not.toContainEqual(
+          expect.objectContaining({ data: expect.stringContaining('"change"') }),
+        );
+      });
+
+      it('carry an answer that is longer than a record', async () => {
+        const message = '\u{1f431}'.repeat(100);
+        b.table.refused = Array.from({ length: 900 }, (_, n) => ({
+          topic: `rooms/${n}`,
+          status: 403,
+          message,
+          comeBack: false,
+        }));
+        const changed = await asking(a.nodes.change(stream(), changes), 100);
+        expect(changed?.refused).toEqual(b.table.refused);
+      });
+
+      it('wait ten seconds for who asks routes, and say so where nobody answers', async () => {
+        let answer: (value?: unknown) => void = () => undefined;
+        b.table.slow = new Promise((resolve) => (answer = resolve));
+        const slow = a.nodes.change(stream(), changes);
+        await pass(9_000);
+        answer();
+        expect(await asking(slow, 100)).toMatchObject({ added: ['rooms/x', 'rooms/y'] });
+        b.line.cut();
+        await expect(asking(a.nodes.change(`stream${b.nodes.mark}`, changes), 11_000)).rejects.toMatchObject({
+          code: 'UNAVAILABLE',
+        });
+      });
+
+      it('know that the stream is gone with a node that says goodbye', async () => {
+        b.table.slow = new Promise(() => undefined);
+        const asked = a.nodes.change(stream(), changes);
+        await pass(100);
+        void b.nodes.close();
+        expect(await asking(asked, 100)).toBeNull();
+      });
+
+      it('are asked for by the application one by one, which hears why a topic was not added', async () => {
+        const id = stream();
+        const [here, there] = [await asking(a.nodes.subscribe(id, 'rooms/x'), 100), b.table.changes.at(-1)?.[1]];
+        const gone = await asking(a.nodes.unsubscribe('other', { name: 'rooms/x' }), 100);
+        b.table.refused = [{ topic: 'rooms/x', status: 400, message: 'Too many.', comeBack: false }];
+
+        expect([here, gone, there]).toEqual([
+          true,
+          false,
+          expect.objectContaining({ add: [{ name: 'rooms/x' }], remove: [], by: 'application', principal: null }),
+        ]);
+        await expect(asking(a.nodes.subscribe(id, 'rooms/x'), 100)).rejects.toThrow(
+          `The stream "${id}" was not given the topic "rooms/x": Too many.`,
+        );
+      });
     });
 
     it('list no more than the limit, and say that there are more', async () => {

@@ -12,7 +12,9 @@ import type {
   ListOptions,
   NodeDirectory,
   NodeInfo,
+  TopicOrName,
 } from '../directory/connection-directory.js';
+import type { ChangeableStreams, TopicChanges, TopicChangesBy, TopicsChanged } from '../directory/topic-changes.js';
 import type { Observer } from '../observer/observer.js';
 import { pagesOf } from './connection-pages.js';
 import { Everywhere } from './everywhere.js';
@@ -34,8 +36,14 @@ const LOOKS_TO_SETTLE = 2;
 const LOOKS_TO_ECHO = 3;
 /** How long answers are waited for. */
 const ANSWER_MS = 2_000;
+/** The same where another node asks routes, which take their time. */
+const CHANGE_MS = 10_000;
+/** Between the id of a connection and that of its node. */
+const NODE_MARK = '.';
 /** How many questions are answered at once; who asks beyond is not answered, and sees it. */
 const MAX_ANSWERS = 64;
+/** Of a longer text a record carries so much. */
+const PIECE_LENGTH = 32_768;
 /** How long the end waits for the goodbye to be kept. */
 const GOODBYE_MS = 1_000;
 
@@ -44,7 +52,7 @@ export interface NodesParts {
   readonly backplane: Backplane;
   readonly observer: Observer;
   /** The connections of this node. */
-  readonly connections: NodeDirectory;
+  readonly connections: NodeDirectory & ChangeableStreams;
   /** What limits count over all nodes; null: limits are of each node. @default null */
   readonly counts?: SharedCounts | null;
   /** The name of this node, for people. @default the host's name and the process's id */
@@ -115,6 +123,45 @@ export class Nodes implements ConnectionDirectory {
 
   end(selection: ConnectionSelection, options?: EndOptions): number {
     return this.#parts.connections.end(selection, options);
+  }
+
+  subscribe(id: string, topic: TopicOrName): Promise<boolean> {
+    return this.#changeOne(id, { add: [{ name: nameOf(topic) }], remove: [] });
+  }
+
+  unsubscribe(id: string, topic: TopicOrName): Promise<boolean> {
+    return this.#changeOne(id, { add: [], remove: [nameOf(topic)] });
+  }
+
+  /** What the ids of streams end with whose topics are to be changed from every node; empty where there are no others. */
+  get mark(): string {
+    return this.#shared ? NODE_MARK + this.#id : '';
+  }
+
+  /**
+   * Changes the topics of a stream on whatever node: the one that has it does it.
+   * @returns null where there is no such stream, or none to change
+   * @throws rejects with SseChannelsError `UNAVAILABLE` where its node did not answer; it may do it all the same
+   */
+  async change(connection: string, changes: TopicChangesBy): Promise<TopicsChanged | null> {
+    const here = await this.#parts.connections.change(connection, changes);
+    const mark = connection.lastIndexOf(NODE_MARK);
+    const node = connection.slice(mark + 1);
+    if (here !== null || mark === -1 || !this.#shared || node === this.#id) return here;
+    const info = this.#peers.info(node);
+    // An id that somebody made up is no topic to say something to.
+    if (info === undefined && this.#settled) return null;
+    if (info === undefined || !this.#line.hearing) throw unavailable();
+    let answer = '';
+    const unanswered = await this.#ask(
+      { asks: 'change', connection, ...changes },
+      ({ piece = '' }) => (answer += piece),
+      info,
+      CHANGE_MS,
+    );
+    if (unanswered.length > 0) throw unavailable();
+    // Nothing where it has gone meanwhile, and its streams with it.
+    return answer === '' ? null : (JSON.parse(answer) as TopicsChanged | null);
   }
 
   /** Says that this node is there, and begins to hear of the others. Once; does nothing where the backplane is not shared. */
@@ -245,14 +292,31 @@ export class Nodes implements ConnectionDirectory {
     }
   }
 
-  async #ask(asked: Asked, onAnswer: (answer: Answer) => void, to?: NodeInfo): Promise<readonly NodeInfo[]> {
+  async #changeOne(id: string, changes: TopicChanges): Promise<boolean> {
+    const changed = await this.change(id, { ...changes, by: 'application', principal: null });
+    const [refused] = changed?.refused ?? [];
+    if (refused !== undefined) {
+      throw new SseChannelsError(
+        refused.comeBack ? 'UNAVAILABLE' : 'INVALID_OPTION',
+        `The stream "${id}" was not given the topic "${refused.topic}": ${refused.message}`,
+      );
+    }
+    return changed !== null && (changes.remove.length === 0 || changed.removed.length > 0);
+  }
+
+  async #ask(
+    asked: Asked,
+    onAnswer: (answer: Answer) => void,
+    to?: NodeInfo,
+    answerMs = ANSWER_MS,
+  ): Promise<readonly NodeInfo[]> {
     if (!this.#shared) return [];
     const asking = (to === undefined ? this.#nodes().slice(1) : [to]).map((node) => [node.id, node] as const);
     const infos = new Map(asking);
     const unanswered = await this.#questions.ask({
       awaited: [...infos.keys()],
       everyone: to === undefined,
-      deadlineMs: ANSWER_MS + (this.#settled ? 0 : LOOKS_TO_SETTLE * this.#lookMs),
+      deadlineMs: answerMs + (this.#settled ? 0 : LOOKS_TO_SETTLE * this.#lookMs),
       send: (question) => {
         const record: Question = { kind: 'question', from: this.#id, question, ...asked };
         void this.#line.say(record, to === undefined ? undefined : topicOfNode(to.id), question);
@@ -321,27 +385,41 @@ export class Nodes implements ConnectionDirectory {
       };
       if (question.asks === 'end') return await say(true, { count: done });
       if (question.asks === 'count') return await say(true, { count: connections.count(question.selection) });
-      for (const [last, part] of withLast(this.#pages(question))) {
+      const changed = question.asks === 'change' ? await connections.change(question.connection, question) : null;
+      for (const [last, part] of withLast(this.#pages(question, changed))) {
         await say(last, part);
         if (!kept) return;
       }
+    } catch (error) {
+      this.#parts.observer.failed?.(error, 'doing what another node asks');
     } finally {
       this.#answering -= 1;
     }
   }
 
   /** What a longer answer says, a record for each; as of now, however long it takes to say. */
-  *#pages(question: Question): Generator<Partial<Answer>> {
+  *#pages(question: Question, changed: TopicsChanged | null): Generator<Partial<Answer>> {
     const { connections: directory, counts } = this.#parts;
     if (question.asks === 'list') {
       for (const connections of pagesOf(directory.list(question.selection, { limit: question.limit }))) {
         yield { connections };
       }
+    } else if (question.asks === 'change') {
+      const text = JSON.stringify(changed);
+      for (let at = 0; at < text.length; at += PIECE_LENGTH) yield { piece: text.slice(at, at + PIECE_LENGTH) };
     } else if (question.asks === 'counts' && counts != null) {
       const { told } = counts;
       for (const part of counts.all()) yield { counts: part, told };
     }
   }
+}
+
+function nameOf(topic: TopicOrName): string {
+  return typeof topic === 'object' ? topic.name : topic;
+}
+
+function unavailable(): SseChannelsError {
+  return new SseChannelsError('UNAVAILABLE', 'The node that has this stream cannot be reached now; try again.');
 }
 
 /** Each with whether it is the last. */

@@ -1,7 +1,6 @@
 /** `SseChannelsModule`: the bus, the hub and their end, for one application. */
 import {
   ConfigurableModuleBuilder,
-  HttpException,
   Inject,
   Module,
   type BeforeApplicationShutdown,
@@ -24,11 +23,13 @@ import {
   type Backplane,
   type Observer,
 } from '@sse-channels/engine';
-import type { Channel, ErrorData } from '@sse-channels/protocol';
+import type { Channel } from '@sse-channels/protocol';
 import { SseChannelsHealth } from '../health/sse-channels-health.js';
 import { MetricsObserver, SseChannelsMetrics } from '../metrics/sse-channels-metrics.js';
 import { ChannelUrls } from '../route/channel-urls.js';
 import { HubRoute } from '../route/hub-route.js';
+import { HubTopics } from '../route/hub-topics.js';
+import { errorDataOf } from '../route/refusal.js';
 import { RouteGuards } from '../route/route-guards.js';
 import { RouteInquiries } from '../route/route-inquiries.js';
 import { StreamGrants } from '../route/stream-grants.js';
@@ -162,7 +163,18 @@ export interface SseChannelsOptionsFactory {
         connections: Connections,
         seal: CursorSeal,
         { flushWindowMs, limits }: SseChannelsSettings,
-      ) => new Hub({ backplane, codec, channels, observer, connections, seal, describeError, flushWindowMs, limits }),
+      ) =>
+        new Hub({
+          backplane,
+          codec,
+          channels,
+          observer,
+          connections,
+          seal,
+          describeError: errorDataOf,
+          flushWindowMs,
+          limits,
+        }),
     },
     {
       provide: VanishedPeers,
@@ -178,6 +190,7 @@ export interface SseChannelsOptionsFactory {
     ChannelUrls,
     StreamGrants,
     StreamOpening,
+    HubTopics,
     HubRoute,
     SseChannelsHealth,
     SseChannelsMetrics,
@@ -272,12 +285,4 @@ class SseChannelsFeature {}
 function registering(registry: ChannelRegistry, channels: ReadonlyArray<Channel<any, any>>): ChannelRegistry {
   for (const channel of channels) registry.register(channel);
   return registry;
-}
-
-/** What a client may know of an error: what an exception filter would have told it. */
-function describeError(error: unknown): ErrorData {
-  if (!(error instanceof HttpException)) return { message: 'Internal server error', status: 500, comeBack: true };
-  const status = error.getStatus();
-  // As for an ordinary request: what the client did wrong does not get better by trying again.
-  return { message: error.message, status, comeBack: status >= 500 || status === 408 || status === 429 };
 }

@@ -8,71 +8,46 @@ import {
   type ExecutionContext,
 } from '@nestjs/common';
 import {
+  ChannelRegistry,
   FOR_EVER,
   Hub,
+  Nodes,
   type FrameForm,
   type Grant,
+  type Observer,
   type Party,
-  type TopicRequest,
-  type TopicSource,
+  type RefusedTopic,
+  type WantedTopic,
 } from '@sse-channels/engine';
-import {
-  encodeFrame,
-  PROTOCOL_VERSION,
-  SseChannelsError,
-  Topic,
-  type Channel,
-  type ErrorData,
-  type OpenData,
-  type OpenTopic,
-} from '@sse-channels/protocol';
-import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
-import { ChannelUrls } from './channel-urls.js';
+import { encodeFrame, SseChannelsError, Topic } from '@sse-channels/protocol';
+import { SSE_CHANNELS_OBSERVER, SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import type { Exchange } from './exchange.js';
-import { isRefusal, RouteInquiries } from './route-inquiries.js';
+import { HubStream, tooMany } from './hub-stream.js';
+import { HubTopics, type GivenTopic } from './hub-topics.js';
 import type { HubRouteOptions } from './sse-route.js';
 import { StreamGrants } from './stream-grants.js';
 import { StreamOpening } from './stream-opening.js';
 import type { StreamRequest } from './stream-request.js';
 import { handlerName, selectionOf } from './topic-selection.js';
-import { topicsInBody, topicsInQuery, changesInBody, type WantedTopic } from './wanted-topics.js';
-
-/** How many routes are asked at a time for one stream. */
-const INQUIRIES_AT_ONCE = 16;
-
-/** A stream that topics may be added to. */
-interface OpenHubStream {
-  readonly source: TopicSource;
-  readonly route: HubRouteOptions;
-  readonly exchange: Exchange;
-  readonly request: StreamRequest;
-  readonly party: Party;
-  readonly form: FrameForm;
-  /** Changes come one after the other. */
-  changing: Promise<unknown>;
-}
-
-/** A topic that its channel's route gave. */
-interface GivenTopic {
-  readonly request: TopicRequest;
-  readonly grant: Grant;
-}
-
-/** A topic that was not given; told as `$error`. */
-type RefusedTopic = ErrorData & { readonly topic: string };
+import { changesInBody, topicsInBody, topicsInQuery } from './wanted-topics.js';
 
 @Injectable()
 export class HubRoute {
-  readonly #streams = new Map<string, OpenHubStream>();
-
   constructor(
     private readonly hub: Hub,
-    private readonly urls: ChannelUrls,
-    private readonly inquiries: RouteInquiries,
+    private readonly nodes: Nodes,
+    private readonly channels: ChannelRegistry,
+    private readonly topics: HubTopics,
     private readonly grants: StreamGrants,
     private readonly opening: StreamOpening,
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
+    @Inject(SSE_CHANNELS_OBSERVER) private readonly observer: Observer,
   ) {}
+
+  /** What the ids of streams end with. */
+  get mark(): string {
+    return this.nodes.mark;
+  }
 
   /** The connection that a request is about to change; null where it opens a stream. */
   connectionIn(context: ExecutionContext): string | null {
@@ -92,15 +67,17 @@ export class HubRoute {
     request: StreamRequest,
     party: Party,
   ): Promise<void> {
+    const { channels, dynamic = true, maxTopics } = route.options;
     const { wanted, form } = this.#wantedIn(context, exchange);
     const own = ownTopics(result, handlerName(context));
-    this.#assertRoom(route, wanted.length + own.length);
-    const { given, refused } = await this.#inquire(wanted, route, exchange, request);
+    const most = maxTopics ?? this.settings.limits.topicsPerConnection ?? Infinity;
+    const count = wanted.length + own.length;
+    if (count > most) throw new BadRequestException(`These are ${count} topics. ${tooMany(most)}`);
+    const asking = { channels, exchange, request };
+    const { given, refused } = await this.topics.ask(wanted, asking);
     const topics = [...own, ...given];
     const [first] = refused;
-    if (topics.length === 0 && first !== undefined && route.options.dynamic === false) {
-      throw new HttpException(first.message, first.status);
-    }
+    if (topics.length === 0 && first !== undefined && !dynamic) throw new HttpException(first.message, first.status);
     const grant = await this.grants.grantOf(context, route);
     const requests = topics.map((topic) => topic.request);
     const source = await this.hub.joinMany(requests, request.lastEventId, { ...party, form });
@@ -108,48 +85,27 @@ export class HubRoute {
     for (const refusal of refused) source.say(errorFrame(refusal));
     const { heartbeatMs, retryMs } = this.settings;
     const plan = { source, heartbeatMs, retryMs, grant, compression: false };
-    if (this.opening.open(exchange, request, plan, party) === null) return;
+    const parts = { hub: this.hub, topics: this.topics, channels: this.channels, observer: this.observer };
+    const stream = new HubStream({ ...parts, source, asking, party, form, heartbeatMs, most, dynamic });
     // Who asks again and again names other topics the next time.
-    if (route.options.dynamic === false || request.waitMs !== null) return;
-    this.#streams.set(request.id, { source, route, exchange, request, party, form, changing: Promise.resolve() });
-    exchange.onGone(() => this.#streams.delete(request.id));
+    this.opening.open(exchange, request, request.waitMs === null ? { ...plan, stream } : plan, party);
   }
 
   /**
-   * Adds topics to a stream that is open, and takes others out. Each is asked for as the request that opened the stream.
-   * @throws NotFoundException where there is no such stream
+   * Adds topics to a stream that is open, on whatever node, and takes others out. Each is asked for as the request that opened the
+   * stream.
+   * @throws NotFoundException where there is no such stream, SseChannelsError `UNAVAILABLE` where its node cannot be reached
    */
   async change(context: ExecutionContext, connection: string, exchange: Exchange): Promise<void> {
-    const stream = this.#streams.get(connection);
-    if (stream === undefined) throw new NotFoundException('There is no such stream; it may have ended meanwhile.');
-    const { add, remove } = changesInBody(context.switchToHttp().getRequest<{ readonly body?: unknown }>().body);
-    const changing = stream.changing.then(() => this.#change(stream, add, remove));
-    stream.changing = changing.catch(() => undefined);
-    exchange.answer(200, await changing);
-  }
-
-  async #change(stream: OpenHubStream, add: readonly WantedTopic[], remove: readonly string[]) {
-    const { source, route, exchange, request, party, form } = stream;
-    const removed = remove.filter((topic) => source.remove(topic, { reason: 'done', comeBack: false }));
-    const wanted = add.filter(({ name }) => !source.has(name));
-    this.#assertRoom(route, source.size + wanted.length);
-    const { given, refused } = await this.#inquire(wanted, route, exchange, request);
-    const added: string[] = [];
-    for (const { request: topic, grant } of given) {
-      const opening = (opened: OpenTopic, cursor: string): Buffer => this.#openFrame(request, opened, cursor);
-      if (await this.hub.add(source, topic, grant, opening, { ...party, form })) added.push(topic.topic.name);
-    }
-    return { added, removed, refused };
-  }
-
-  #openFrame(request: StreamRequest, topic: OpenTopic, id: string): Buffer {
-    const data: OpenData = {
-      protocol: PROTOCOL_VERSION,
-      connection: request.id,
-      heartbeatMs: this.settings.heartbeatMs,
-      topics: [topic],
-    };
-    return Buffer.from(encodeFrame({ id, event: '$open', data: JSON.stringify(data) }));
+    const request = context.switchToHttp().getRequest<{ readonly body?: unknown }>();
+    const changes = changesInBody(request.body);
+    const changed = await this.nodes.change(connection, {
+      ...changes,
+      by: 'client',
+      principal: this.settings.principal(request),
+    });
+    if (changed === null) throw new NotFoundException('There is no such stream; it may have ended meanwhile.');
+    exchange.answer(200, changed);
   }
 
   #wantedIn(context: ExecutionContext, exchange: Exchange): { wanted: WantedTopic[]; form: FrameForm } {
@@ -161,51 +117,6 @@ export class HubRoute {
     const { body } = context.switchToHttp().getRequest<{ readonly body?: unknown }>();
     const wanted = exchange.request.method === 'POST' ? topicsInBody(body) : topicsInQuery(query);
     return { wanted, form: frames };
-  }
-
-  #assertRoom({ options }: HubRouteOptions, topics: number): void {
-    const most = options.maxTopics ?? this.settings.limits.topicsPerConnection ?? Infinity;
-    if (topics > most) throw new BadRequestException(`These are ${topics} topics; one stream carries ${most} at most.`);
-  }
-
-  async #inquire(
-    wanted: readonly WantedTopic[],
-    { options: { channels } }: HubRouteOptions,
-    exchange: Exchange,
-    request: StreamRequest,
-  ): Promise<{ given: GivenTopic[]; refused: RefusedTopic[] }> {
-    const given: GivenTopic[] = [];
-    const refused: RefusedTopic[] = [];
-    const waiting = [...wanted];
-    const askInTurn = async (): Promise<void> => {
-      for (let topic = waiting.shift(); topic !== undefined; topic = waiting.shift()) {
-        const answer = await this.#ask(topic, channels, exchange, request);
-        if ('grant' in answer) given.push(answer);
-        else refused.push(answer);
-      }
-    };
-    await Promise.all(Array.from({ length: INQUIRIES_AT_ONCE }, askInTurn));
-    return { given, refused };
-  }
-
-  async #ask(
-    { name, lastEventId }: WantedTopic,
-    channels: ReadonlyArray<Channel<any, any>>,
-    exchange: Exchange,
-    request: StreamRequest,
-  ): Promise<GivenTopic | RefusedTopic> {
-    const topic = channels.map((channel) => channel.topicNamed(name)).find((one) => one !== null);
-    if (topic == null) return { topic: name, status: 404, message: 'There is no such topic here.', comeBack: false };
-    const answer = await this.inquiries.ask(this.urls.urlOf(topic), exchange.request, request);
-    if (isRefusal(answer)) {
-      const { status, message } = answer;
-      return { topic: name, status, message, comeBack: status >= 500 || status === 408 || status === 429 };
-    }
-    const found = answer.requests.find((one) => one.topic.name === name);
-    if (found === undefined) {
-      return { topic: name, status: 403, message: "The topic's route gave another topic.", comeBack: false };
-    }
-    return { request: lastEventId === undefined ? found : { ...found, lastEventId }, grant: answer.grant };
   }
 }
 

@@ -1,4 +1,4 @@
-/** What a request that gets no stream is answered with: the library's errors as Nest's exceptions. */
+/** What a request that gets no stream is answered with, and a client that has one is told: errors as Nest's exceptions. */
 import {
   BadRequestException,
   HttpException,
@@ -6,9 +6,11 @@ import {
   ServiceUnavailableException,
   type HttpExceptionOptions,
 } from '@nestjs/common';
-import { LimitError, SseChannelsError } from '@sse-channels/protocol';
+import { LimitError, SseChannelsError, type ErrorData } from '@sse-channels/protocol';
 import type { Exchange } from './exchange.js';
 import { jitter } from './jitter.js';
+
+const COME_LATER = new Set<number>([HttpStatus.SERVICE_UNAVAILABLE, HttpStatus.TOO_MANY_REQUESTS]);
 
 /**
  * The error for the exception filters; anything but the library's own stays as it is. Headers of the answer are set on the way.
@@ -17,33 +19,58 @@ import { jitter } from './jitter.js';
 export function refusalOf(error: unknown, exchange: Exchange, retryMs: number): unknown {
   if (!exchange.response.headersSent) exchange.setHeader('X-Content-Type-Options', 'nosniff');
   if (!(error instanceof SseChannelsError)) return error;
-  const options: HttpExceptionOptions = { cause: error };
-  const comeLater = (): void =>
+  const exception = exceptionOf(error);
+  if (exception instanceof HttpException && COME_LATER.has(exception.getStatus())) {
     exchange.setHeader('Retry-After', String(Math.max(1, Math.ceil(jitter(retryMs) / 1000))));
-  if (error.code === 'DRAINING') {
-    comeLater();
-    return new ServiceUnavailableException('This server is shutting down; connect again to reach another.', options);
   }
+  return exception;
+}
+
+/** What a client may know of an error: what an exception filter would have told it. */
+export function errorDataOf(error: unknown): ErrorData {
+  const exception = exceptionOf(error);
+  if (!(exception instanceof HttpException)) return { message: 'Internal server error', status: 500, comeBack: true };
+  const status = exception.getStatus();
+  return { message: exception.message, status, comeBack: mayComeBack(status) };
+}
+
+/** As for an ordinary request: what the client did wrong does not get better by trying again. */
+export function mayComeBack(status: number): boolean {
+  return status >= 500 || status === 408 || status === 429;
+}
+
+function exceptionOf(error: unknown): unknown {
+  if (!(error instanceof SseChannelsError)) return error;
+  const options: HttpExceptionOptions = { cause: error };
   if (error instanceof LimitError) {
-    if (error.limit === 'topicsPerConnection') {
-      return new BadRequestException('These are too many topics for one stream.', options);
-    }
-    comeLater();
-    return error.limit === 'connections'
-      ? new ServiceUnavailableException('This server has as many streams open as it takes; try again later.', options)
-      : new HttpException(
+    switch (error.limit) {
+      case 'topicsPerConnection':
+        return new BadRequestException('These are too many topics for one stream.', options);
+      case 'connections':
+        return new ServiceUnavailableException(
+          'This server has as many streams open as it takes; try again later.',
+          options,
+        );
+      default:
+        return new HttpException(
           'Too many streams are open; close some, or try again later.',
           HttpStatus.TOO_MANY_REQUESTS,
           options,
         );
+    }
   }
-  if (error.code === 'UNAVAILABLE') {
-    comeLater();
-    return new ServiceUnavailableException('The log of this stream cannot be reached now; try again later.', options);
+  switch (error.code) {
+    case 'DRAINING':
+      return new ServiceUnavailableException('This server is shutting down; connect again to reach another.', options);
+    case 'UNAVAILABLE':
+      return new ServiceUnavailableException('The log of this stream cannot be reached now; try again later.', options);
+    case 'INVALID_TOPIC_PARAMETER':
+      // Not the error's own text: the parameters are nearly always the request's, and it may hold a name that came with it.
+      return new BadRequestException(
+        'A parameter of this stream is missing, unknown, malformed or too large.',
+        options,
+      );
+    default:
+      return error;
   }
-  if (error.code === 'INVALID_TOPIC_PARAMETER') {
-    // Not the error's own text: the parameters are nearly always the request's, and it may hold a name that came with it.
-    return new BadRequestException('A parameter of this stream is missing, unknown, malformed or too large.', options);
-  }
-  return error;
 }

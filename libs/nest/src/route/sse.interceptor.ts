@@ -73,7 +73,7 @@ export class SseInterceptor implements NestInterceptor {
       (isPoll ? exchange.openAnswer() : exchange.openStream()).end();
       return ANSWERED;
     }
-    const request = new StreamRequest(exchange, isPoll);
+    const request = new StreamRequest(exchange, isPoll, route.kind === 'hub' ? this.hubRoute.mark : '');
     if (request.lastEventId === FINAL_CURSOR) {
       exchange.answerNoContent();
       return ANSWERED;

@@ -4,6 +4,7 @@ import {
   Connections,
   Hub,
   NOBODY,
+  type ChangeableStream,
   type Connection,
   type Grant,
   type Party,
@@ -28,6 +29,8 @@ export interface Plan {
   readonly grant: Grant;
   /** Whether it is sent as gzip to a client that accepts it. */
   readonly compression: boolean;
+  /** The way to change its topics while it is open. @default there is none */
+  readonly stream?: ChangeableStream;
 }
 
 @Injectable()
@@ -79,6 +82,7 @@ export class StreamOpening {
       retryMs: jitter(plan.retryMs),
       grant: plan.grant,
       party,
+      ...(plan.stream === undefined ? {} : { stream: plan.stream }),
     });
   }
 

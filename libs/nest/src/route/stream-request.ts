@@ -22,15 +22,19 @@ function newId(): string {
 }
 
 export class StreamRequest {
-  readonly id = newId();
+  readonly id: string;
   readonly lastEventId: string | null;
   /** How long an answer may be held back while there is nothing to tell, in milliseconds; null: it is a stream. */
   readonly waitMs: number | null;
   readonly #exchange: Exchange;
   #controller: AbortController | undefined;
 
-  /** @throws BadRequestException for a `waitMs` that is none */
-  constructor(exchange: Exchange, isPoll = false) {
+  /**
+   * @param mark what the id ends with
+   * @throws BadRequestException for a `waitMs` that is none
+   */
+  constructor(exchange: Exchange, isPoll = false, mark = '') {
+    this.id = newId() + mark;
     this.#exchange = exchange;
     this.lastEventId = exchange.lastEventId;
     this.waitMs = isPoll ? waitMsIn(exchange.query) : null;

@@ -1,19 +1,6 @@
 /** Which topics a request to a hub names, in its query or in its body. */
 import { BadRequestException } from '@nestjs/common';
-import type { Cursor } from '@sse-channels/protocol';
-
-/** A topic that a client wants, as it names it. */
-export interface WantedTopic {
-  readonly name: string;
-  /** Where the client stands in this topic alone; null: nowhere yet; undefined: where it stands in the stream. */
-  readonly lastEventId?: Cursor | null;
-}
-
-/** Topics to add to a stream that is open, and topics to take out. */
-export interface TopicChanges {
-  readonly add: readonly WantedTopic[];
-  readonly remove: readonly string[];
-}
+import type { TopicChanges, WantedTopic } from '@sse-channels/engine';
 
 /** `?topic=orders/42&topic=prices/ACME` */
 export function topicsInQuery(query: URLSearchParams): WantedTopic[] {

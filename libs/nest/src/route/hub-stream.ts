@@ -1,0 +1,109 @@
+/** A stream of a hub that is open: topics are added to it and taken from it, one change after the other. */
+import {
+  FOR_EVER,
+  type ChangeableStream,
+  type ChannelRegistry,
+  type FrameForm,
+  type Hub,
+  type Observer,
+  type Party,
+  type RefusedTopic,
+  type TopicChangesBy,
+  type TopicsChanged,
+  type TopicSource,
+  type WantedTopic,
+} from '@sse-channels/engine';
+import { encodeFrame, PROTOCOL_VERSION, type OpenData, type OpenTopic } from '@sse-channels/protocol';
+import { noSuchTopic, type Asking, type GivenTopic, type HubTopics, type TopicAnswers } from './hub-topics.js';
+import { errorDataOf } from './refusal.js';
+
+/** What such a stream is made of. */
+export interface HubStreamParts {
+  readonly hub: Hub;
+  readonly topics: HubTopics;
+  /** Where the application's topics are looked for. */
+  readonly channels: ChannelRegistry;
+  readonly observer: Observer;
+  readonly source: TopicSource;
+  /** The request that opened it. */
+  readonly asking: Asking;
+  readonly party: Party;
+  readonly form: FrameForm;
+  readonly heartbeatMs: number;
+  /** The most topics. */
+  readonly most: number;
+  /** Whether its client may change it. */
+  readonly dynamic: boolean;
+}
+
+export class HubStream implements ChangeableStream {
+  readonly #parts: HubStreamParts;
+  #changing: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: HubStreamParts) {
+    this.#parts = parts;
+  }
+
+  async change(changes: TopicChangesBy): Promise<TopicsChanged | null> {
+    if (changes.by === 'client' && !this.#parts.dynamic) return null;
+    const changing = this.#changing.then(() => this.#change(changes));
+    this.#changing = changing.catch(() => undefined);
+    return changing;
+  }
+
+  async #change({ add, remove, by }: TopicChangesBy): Promise<TopicsChanged> {
+    const { source, topics, asking, most } = this.#parts;
+    const removed = remove.filter((topic) => source.remove(topic, { reason: 'done', comeBack: false }));
+    const wanted = add.filter(({ name }) => !source.has(name));
+    const room = Math.max(0, most - source.size);
+    const refused: RefusedTopic[] = wanted
+      .slice(room)
+      .map(({ name }) => ({ topic: name, status: 400, message: tooMany(most), comeBack: false }));
+    const asked = wanted.slice(0, room);
+    const answers = by === 'client' ? await topics.ask(asked, asking) : this.#give(asked);
+    refused.unshift(...answers.refused);
+    const added: string[] = [];
+    for (const given of answers.given) {
+      const { name } = given.request.topic;
+      try {
+        if (await this.#add(given)) added.push(name);
+      } catch (error) {
+        const told = errorDataOf(error);
+        if (told.status === 500) this.#parts.observer.failed?.(error, 'adding a topic to a stream that is open');
+        refused.push({ topic: name, ...told });
+      }
+    }
+    return { added, removed, refused };
+  }
+
+  /** What the application names is given without a question. */
+  #give(wanted: readonly WantedTopic[]): TopicAnswers {
+    const given: GivenTopic[] = [];
+    const refused: RefusedTopic[] = [];
+    for (const { name } of wanted) {
+      const topic = [...this.#parts.channels].map((channel) => channel.topicNamed(name)).find((one) => one !== null);
+      if (topic == null) refused.push(noSuchTopic(name));
+      else given.push({ request: { topic }, grant: FOR_EVER });
+    }
+    return { given, refused };
+  }
+
+  #add({ request, grant }: GivenTopic): Promise<boolean> {
+    const { hub, source, asking, party, form, heartbeatMs } = this.#parts;
+    const opening = (topic: OpenTopic, id: string): Buffer => {
+      const data: OpenData = {
+        protocol: PROTOCOL_VERSION,
+        connection: asking.request.id,
+        heartbeatMs,
+        topics: [topic],
+      };
+      return Buffer.from(encodeFrame({ id, event: '$open', data: JSON.stringify(data) }));
+    };
+    return hub.add(source, request, grant, opening, { ...party, form });
+  }
+}
+
+/** Why topics are refused that a stream has no room for. */
+export function tooMany(most: number): string {
+  return `One stream carries ${most} topics at most.`;
+}
