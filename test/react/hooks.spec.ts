@@ -137,6 +137,13 @@ class CountsModule {}
     expect(await page.evaluate('knobs.heard')).toEqual(all);
   }, 30_000);
 
+  it('fold where events are missing, too', async () => {
+    await show('late');
+    await shows('open none [reset]');
+    await publish('late', 1);
+    await shows('open 1 [reset 1]');
+  }, 30_000);
+
   it('listen to a client that no component made, over one connection, and leave it open', async () => {
     await show('listener', 'listener');
     await shows('open -1', 'open -1');

@@ -27,6 +27,7 @@ export function Orders({ orderId, all }: { orderId: string; all: SseClient<typeo
       return event.name === 'order.placed' ? sum + event.data.total : sum;
     },
     0,
+    (sum, { skipped = 0 }) => sum - skipped,
   );
   same<Equal<typeof total, number>>();
 

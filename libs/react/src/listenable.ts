@@ -1,9 +1,10 @@
 /** What the hooks listen to: a client, a subscription of a hub, or what `useChannel` gives. */
 import type { ClientEvent, ClientGap, ConnectionState, Leave } from '@sse-channels/client';
 
-/** Gives events; which ones, the compiler takes from the handler. */
+/** Gives events, and says where some are missing; which ones, the compiler takes from the handler. */
 export interface Listenable<E extends ClientEvent> {
   on(handler: (event: E) => unknown): Leave;
+  onGap(handler: (gap: ClientGap) => unknown): Leave;
 }
 
 /** Has a state that can be shown. */
@@ -15,7 +16,6 @@ export interface Stateful {
 
 /** What `useChannel` opens: a client of one stream, or a subscription of a hub. */
 export interface Opened<E extends ClientEvent> extends Listenable<E>, Stateful {
-  onGap(handler: (gap: ClientGap) => unknown): Leave;
   /** Where it stands: a place to go on from. */
   readonly cursor?: string;
   close(): void;

@@ -1,7 +1,7 @@
 /** The latest event of a name. */
 import type { ClientEvent } from '@sse-channels/client';
 import type { EventNamed, Listenable } from './listenable.js';
-import { useFold } from './use-reduced.js';
+import { same, useFold } from './use-reduced.js';
 
 /**
  * The data of the latest event of that name.
@@ -26,5 +26,10 @@ export function useLatest<E extends ClientEvent, Name extends E['name'], Initial
   initial: Initial,
 ): EventNamed<E, Name>['data'] | Initial;
 export function useLatest(channel: Listenable<ClientEvent>, name: string, initial?: unknown): unknown {
-  return useFold(channel, (latest, event) => (event.name === name ? event.data : latest), initial, [name]);
+  return useFold(
+    channel,
+    { event: (latest, event) => (event.name === name ? event.data : latest), gap: same },
+    initial,
+    name,
+  );
 }

@@ -15,6 +15,9 @@ export interface Knobs {
   client?: SseClient<Contract>;
 }
 
+/** A number, or why there are some missing. */
+type Seen = number | string;
+
 export interface Shown {
   /** Whose numbers; several stand beside each other. */
   readonly names: readonly string[];
@@ -23,9 +26,18 @@ export interface Shown {
 
 /** Opens a channel of its own. */
 export function Counts({ name, knobs }: { readonly name: string; readonly knobs: Knobs }) {
-  const counts = useChannel((lastEventId) => createSseClient<Contract>(`/counts/${name}`, { lastEventId }), [name]);
+  const from = name === 'late' ? 'gone~1-0' : undefined;
+  const counts = useChannel(
+    (lastEventId = from) => createSseClient<Contract>(`/counts/${name}`, { lastEventId }),
+    [name],
+  );
   const latest = useLatest(counts, 'number.counted');
-  const numbers = useReduced(counts, (all: readonly number[], { data }) => [...all, data.number], []);
+  const numbers = useReduced(
+    counts,
+    (all: readonly Seen[], { data }) => [...all, data.number],
+    [],
+    (all, { reason }) => [...all, reason],
+  );
   const { status } = useConnectionState(counts);
   useEffect(() => counts.on('number.counted', ({ number }) => knobs.heard.push(number)), [counts, knobs]);
   knobs.renders[name] = (knobs.renders[name] ?? 0) + 1;
