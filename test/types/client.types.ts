@@ -2,14 +2,19 @@
 import {
   createSseClient,
   type ClientEvent,
+  type CursorStorage,
+  type HubSubscription,
   type JsonOf,
   type SseClient,
   type SseClientOptions,
+  type SseHubClient,
 } from '@sse-channels/client';
 import { from } from 'rxjs';
 import { z } from 'zod';
 import type { OrderPlaced, orderNoted, ordersChannel, OrderShipped, quietChannel, scalesChannel } from './contract.js';
 import { same, type Equal } from './equal.js';
+
+declare const localStore: CursorStorage;
 
 type Flat<T> = T extends object ? { [K in keyof T]: Flat<T[K]> } : T;
 type Placed = { total: number; placedAt?: string; parcels?: { grams: number }[] };
@@ -82,6 +87,36 @@ export async function accepted(signal: AbortSignal, token: () => Promise<string>
     same<Equal<Flat<(typeof event)['data']>, { grams: number }>>();
   });
   void ({ retryMs: 1, longPoll: 'always', cursorIn: 'query' } satisfies SseClientOptions);
+
+  // A hub: of several channels, of a list of them, of an object of them.
+  type Channels = typeof ordersChannel | typeof scalesChannel;
+  const live = createSseClient<Channels>('/', { hub: '/live', storage: localStore });
+  const one = live.subscribe('orders/:orderId', { orderId: 42 }, { signal, lastEventId: 'e~1-0' });
+  one.on('order.shipped', (data, event) => {
+    same<Equal<Flat<typeof data>, Shipped>>();
+    same<Equal<(typeof event)['name'], 'order.shipped'>>();
+  });
+  for await (const event of one) void (event.name satisfies 'order.placed' | 'order.shipped' | 'order.noted');
+  from(one).subscribe((event) => void (event.name satisfies 'order.placed' | 'order.shipped' | 'order.noted'));
+  one.onState(({ status, error }) => void [status, error?.status, one.topic]);
+  one.close();
+  live.subscribe('scales').on('order.placed', ({ total }) => void (total satisfies number));
+  live.subscribe('scales', {}, { signal });
+  const byList = createSseClient<[typeof ordersChannel, typeof scalesChannel]>('/live', { hub: true });
+  byList.subscribe('orders/:orderId', { orderId: '42' }).on('order.noted', ({ at }) => void (at satisfies number));
+  const byName = createSseClient<{ orders: typeof ordersChannel; scales: typeof scalesChannel }>('/live', {
+    hub: true,
+    validate: { 'order.shipped': z.object({ orderId: z.string(), carrier: z.string() }) },
+  });
+  byName.subscribe('orders/:orderId', { orderId: 1 }).on('order.placed', ({ total }) => void (total satisfies number));
+  byName.subscribe({ pattern: 'orders/:orderId' }, { orderId: 1 });
+  void (live satisfies SseHubClient<Channels>);
+  void (one satisfies HubSubscription<typeof ordersChannel>);
+  createSseClient('/live', { hub: true })
+    .subscribe('anything/:id', { id: 1 })
+    .on('what.ever', (data) => {
+      same<Equal<typeof data, unknown>>();
+    });
   void (null as unknown as ClientEvent<'order.shipped', OrderShipped>);
 }
 
@@ -113,6 +148,19 @@ export function refused(): void {
   createSseClient('/x', { retry: 5 });
   // @ts-expect-error: a header is text
   createSseClient('/x', { headers: { a: 1 } });
+  const live = createSseClient<typeof ordersChannel | typeof scalesChannel>('/', { hub: '/live' });
+  // @ts-expect-error: no such channel
+  live.subscribe('order/:orderId', { orderId: 1 });
+  // @ts-expect-error: a parameter is missing
+  live.subscribe('orders/:orderId');
+  // @ts-expect-error: misspelt
+  live.subscribe('orders/:orderId', { order: 1 });
+  // @ts-expect-error: no such event on this channel
+  live.subscribe('orders/:orderId', { orderId: 1 }).on('order.weighed', () => undefined);
+  // @ts-expect-error: the topics are the request
+  createSseClient('/', { hub: '/live', body: {} });
+  // @ts-expect-error: a hub has no events of its own
+  live.on('order.shipped', () => undefined);
   // @ts-expect-error: a URL is needed
   createSseClient();
   // @ts-expect-error: a channel is a value; its type is `typeof ordersChannel`

@@ -1,5 +1,5 @@
 /** The client: typed events of a stream, in browsers, Node and React Native. Depends on the protocol alone. */
-export { createSseClient, type SseClient, type SseClientOptions } from './sse-client.js';
+export { createSseClient, type SseClient, type SseClientOptions, type SseHubClientOptions } from './sse-client.js';
 export { StreamError } from './connection/stream-error.js';
 export type {
   ConnectionOptions,
@@ -11,7 +11,20 @@ export type {
 } from './connection/connection-options.js';
 export type { ConnectionState, ConnectionStatus, StateReason } from './connection/connection-state.js';
 export type { LongPollAnswer, LongPollEvent } from './connection/long-poll-answer.js';
-export type { AnyEvents, ClientEvent, Contract, DataOf, EventOf, JsonOf, NameOf } from './contract/contract.js';
+export type {
+  AnyEvents,
+  ChannelOf,
+  ChannelsOf,
+  ClientEvent,
+  Contract,
+  DataOf,
+  EventOf,
+  JsonOf,
+  NameOf,
+  PatternOf,
+  SchemasOf,
+} from './contract/contract.js';
+export type { HubSubscription, SseHubClient, SubscribeOptions } from './hub/hub-client.js';
 export type { QueueOptions } from './subscription/event-queue.js';
 export type { ClientGap } from './subscription/listeners.js';
 export type { Leave, ListenOptions } from './subscription/listening.js';

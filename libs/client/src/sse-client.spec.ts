@@ -121,7 +121,7 @@ describe('a client', () => {
   });
 
   it('refuses what is no URL', () => {
-    expect(() => createSseClient('/relative')).toThrow(
+    expect(() => createSseClient('/relative').on(() => undefined)).toThrow(
       expect.objectContaining({
         code: 'INVALID_OPTION',
         message: expect.stringContaining('give a whole one') as unknown as string,

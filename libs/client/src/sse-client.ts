@@ -1,16 +1,16 @@
-/** The client of one stream. */
-import { SseChannelsError, type StandardSchema } from '@sse-channels/protocol';
+/** The client: of one stream, or of a hub that carries many topics on one. */
+import { SseChannelsError } from '@sse-channels/protocol';
 import { createConnection } from './connection/connection.js';
 import type { ConnectionOptions } from './connection/connection-options.js';
-import type { ConnectionState } from './connection/connection-state.js';
-import type { AnyEvents, Contract, DataOf, NameOf } from './contract/contract.js';
+import type { AnyEvents, ChannelsOf, Contract, SchemasOf } from './contract/contract.js';
+import { createHubClient, type SseHubClient } from './hub/hub-client.js';
+import { createIntake } from './subscription/intake.js';
 import { createListeners } from './subscription/listeners.js';
-import { createListening, type Leave, type ListenOptions } from './subscription/listening.js';
 import { createSubscription, type Subscription } from './subscription/subscription.js';
 
 export interface SseClientOptions<C extends Contract = AnyEvents> extends ConnectionOptions {
   /** Schemas that the data of events must pass before it is handed over; handlers are given what the schema puts out. */
-  readonly validate?: { readonly [Name in NameOf<C>]?: StandardSchema<unknown, DataOf<C, Name>> };
+  readonly validate?: SchemasOf<C>;
   /**
    * Told what did not stop the stream: a handler, a schema, the storage or a function of the options that failed, an event that is not
    * valid. @default reported as an error that nobody caught
@@ -20,77 +20,82 @@ export interface SseClientOptions<C extends Contract = AnyEvents> extends Connec
   readonly signal?: AbortSignal;
 }
 
-/** The client of one stream; make one with `createSseClient`. */
-export interface SseClient<C extends Contract = AnyEvents> extends Subscription<C> {
-  /** What the connection is doing, and why. */
-  readonly state: ConnectionState;
-  /** Where the client stands: the cursor after the last event that was handled; empty before the first. */
-  readonly cursor: string;
-  /**
-   * Calls the handler with the state as it is now, and with each that follows.
-   * @returns ends the listening
-   */
-  onState(handler: (state: ConnectionState) => unknown, options?: ListenOptions): Leave;
-  /** Tries at once where a try is waited for, and looks whether the connection is alive: for an app that comes to the front. */
-  wake(): void;
-  /** Closes the client for good: loops end, Observables complete. */
-  close(): void;
+export interface SseHubClientOptions<C extends Contract = AnyEvents> extends Omit<
+  SseClientOptions<ChannelsOf<C> & Contract>,
+  'method' | 'body'
+> {
+  /** The hub's path, looked for from the client's URL; true: that is it. */
+  readonly hub: string | true;
 }
 
+/** The client of one stream; make one with `createSseClient`. */
+export interface SseClient<C extends Contract = AnyEvents> extends Subscription<C> {
+  /** Tries at once where a try is waited for, and looks whether the connection is alive: for an app that comes to the front. */
+  wake(): void;
+}
+
+/**
+ * Makes the client of a hub: many topics on one connection.
+ *
+ * @example
+ * const live = createSseClient<typeof ordersChannel | typeof pricesChannel>('/', { hub: '/live' });
+ * live.subscribe('orders/:orderId', { orderId: 42 }).on('order.shipped', ({ carrier }) => show(carrier));
+ */
+export function createSseClient<C extends Contract = AnyEvents>(
+  url: string | URL,
+  options: SseHubClientOptions<C>,
+): SseHubClient<C>;
 /**
  * Makes the client of a stream. It connects when somebody listens, and stays connected until it is closed.
  *
  * @example
  * const orders = createSseClient<typeof ordersChannel>('/orders/42/events');
  * orders.on('order.shipped', ({ carrier }) => show(carrier));
- * @param url relative to the page, if there is one
- * @throws SseChannelsError `INVALID_OPTION` for what is no URL
+ * @param url relative to the page, if there is one; what is no URL there throws `INVALID_OPTION` when it connects
  */
 export function createSseClient<C extends Contract = AnyEvents>(
   url: string | URL,
-  options: SseClientOptions<C> = {},
-): SseClient<C> {
-  const { onError = throwUncaught, signal } = options;
-  const listeners = createListeners(options.validate ?? {}, onError);
-  const states = createListening<[ConnectionState]>(onError);
-  const connection = createConnection(absolute(url), options, {
-    ...listeners,
-    onError,
-    onState(state) {
-      void states.tell(state);
-      if (state.status !== 'closed') return;
-      listeners.end(state.error);
-      signal?.removeEventListener('abort', close);
-    },
-  });
-  const { start, wake, close } = connection;
+  options?: SseClientOptions<C>,
+): SseClient<C>;
+export function createSseClient(
+  url: string | URL,
+  { hub, ...given }: SseClientOptions & { readonly hub?: string | true } = {},
+): SseClient | SseHubClient {
+  const { signal } = given;
+  const options = { ...given, onError: given.onError ?? throwUncaught };
+  const client = hub
+    ? createHubClient(() => absolute(hub === true ? '' : hub, absolute(url)), options)
+    : createStreamClient(() => absolute(url), options);
+  const { close, onState } = client;
   if (signal?.aborted === true) close();
   else signal?.addEventListener('abort', close);
-  return {
-    ...createSubscription<C>(listeners, start),
-    get state() {
-      return connection.state;
-    },
-    get cursor() {
-      return connection.cursor;
-    },
-    onState(handler, listenOptions) {
-      const leave = states.add(handler, listenOptions);
-      handler(connection.state);
-      return leave;
-    },
-    wake,
-    close,
-  };
+  onState(({ status }) => {
+    if (status === 'closed') signal?.removeEventListener('abort', close);
+  });
+  return client;
 }
 
-function absolute(url: string | URL): string {
+function createStreamClient(
+  urlOf: () => string,
+  options: SseClientOptions & { readonly onError: (error: SseChannelsError) => void },
+): SseClient {
+  const listeners = createListeners(options.onError);
+  const connection = createConnection(urlOf, options, {
+    onError: options.onError,
+    onState: (state) => void listeners.states.tell(state),
+    receive: createIntake(listeners, options.validate ?? {}, options.onError).receive,
+  });
+  return Object.assign(createSubscription<AnyEvents>(listeners, connection), { wake: connection.wake });
+}
+
+/** @throws SseChannelsError `INVALID_OPTION` */
+function absolute(url: string | URL, base?: string): string {
   const { document, location } = globalThis as {
     readonly document?: { readonly baseURI: string };
     readonly location?: { readonly href: string };
   };
   try {
-    return new URL(url, document?.baseURI ?? location?.href).href;
+    return new URL(url, base ?? document?.baseURI ?? location?.href).href;
   } catch (cause) {
     throw new SseChannelsError(
       'INVALID_OPTION',

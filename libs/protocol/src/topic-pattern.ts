@@ -18,7 +18,7 @@ type Segment = { readonly literal: string } | { readonly param: string };
 
 const LITERAL = /^[A-Za-z0-9_-]+$/;
 const PARAM = /^:[A-Za-z_][A-Za-z0-9_]*$/;
-const encoder = new TextEncoder();
+const encoder = /* @__PURE__ */ new TextEncoder();
 
 /** A parsed pattern. */
 export class TopicPattern {
@@ -124,7 +124,8 @@ export class TopicPattern {
   }
 }
 
-function encodeParam(text: string): string {
+/** A parameter as it stands in a topic's name. */
+export function encodeParam(text: string): string {
   // encodeURIComponent leaves !'()*.~ alone; some of them mean something to a broker, so they are data too.
   return encodeURIComponent(text).replace(/[!'()*.~]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }

@@ -11,10 +11,10 @@ export type ConnectionStatus = 'connecting' | 'open' | 'stale' | 'closed';
 /**
  * Why. `started`: nothing has happened yet. `opened`: the stream is there. `cut`: it ended without a word. `silent`: nothing came for
  * too long. `unreachable`: no answer. `refused`: a status that is not a stream's. `woken`: the network or the page is back. `hidden`:
- * the page is not seen. The others are the server's own, from `$closing`; `client-left` is `close()` and the signal.
+ * the page is not seen. `idle`: nothing is listened to. The others are the server's own, from `$closing`; `client-left` is `close()` and the signal.
  */
 export type StateReason =
-  'started' | 'opened' | 'cut' | 'silent' | 'unreachable' | 'refused' | 'woken' | 'hidden' | EndReason;
+  'started' | 'opened' | 'cut' | 'silent' | 'unreachable' | 'refused' | 'woken' | 'hidden' | 'idle' | EndReason;
 
 /** What a connection is doing, and why. */
 export interface ConnectionState {
@@ -27,3 +27,17 @@ export interface ConnectionState {
   /** What went wrong; undefined where nothing did. */
   readonly error: StreamError | undefined;
 }
+
+/** Whether there is anything new to show. */
+export function differs(state: ConnectionState, other: ConnectionState): boolean {
+  return (Object.keys(state) as Array<keyof ConnectionState>).some((key) => state[key] !== other[key]);
+}
+
+/** Nothing has happened yet. */
+export const STARTED: ConnectionState = {
+  status: 'connecting',
+  reason: 'started',
+  transport: 'stream',
+  retryInMs: null,
+  error: undefined,
+};

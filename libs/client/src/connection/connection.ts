@@ -1,14 +1,14 @@
 /** One connection, kept: made, read, watched, given up and made again, from the cursor that was reached, until it is closed. */
 import { FrameParser, SseChannelsError, type ClosingData, type ErrorData, type OpenData } from '@sse-channels/protocol';
-import type { ConnectionOptions, QueryValues } from './connection-options.js';
-import type { ConnectionState, StateReason } from './connection-state.js';
-import { isOf, refusalOf, type End } from './end.js';
-import { keepCursor } from './kept-cursor.js';
+import type { ConnectionOptions } from './connection-options.js';
+import { differs, STARTED, type ConnectionState, type StateReason } from './connection-state.js';
+import { beginningOf, isOf, refusalOf, type End } from './end.js';
+import { keepPlace, type KeptPlace } from './kept-place.js';
 import { isLongPollAnswer } from './long-poll-answer.js';
 import { listenToPage } from './page.js';
 import type { Incoming, Receiver } from './receiver.js';
 import { failureOf, StreamError } from './stream-error.js';
-import { askForStream, letGo } from './stream-request.js';
+import { askForStream, letGo, type Question } from './stream-request.js';
 
 /** A stream that ends sooner was none: something on the way does not let it last. */
 const SHORT_MS = 1_000;
@@ -28,37 +28,54 @@ export interface ConnectionListener extends Receiver {
   onState(state: ConnectionState): void;
   /** Something that the application gave failed. */
   onError(error: SseChannelsError): void;
+  /** What an attempt asks for besides what the options say. @default nothing */
+  ask?(): Question;
+  /** What to keep in the storage. @default the cursor */
+  readonly place?: () => string;
+  /** Goes on from what was kept. @default with it as the cursor */
+  restore?(place: string): void;
 }
 
 export interface Connection {
   readonly state: ConnectionState;
   /** Where the client stands: after the last event that was handled. */
-  readonly cursor: string;
-  /** Begins, unless it has. */
+  cursor: string;
+  /** Begins, or goes on after a rest. */
   readonly start: () => void;
+  /** Holds nothing until it is started again. */
+  readonly rest: () => void;
   /** Makes an attempt at once where one is waited for, and looks whether what is open was silent for too long. */
   readonly wake: () => void;
+  /** Gives up what is open, and asks anew at once. */
+  readonly renew: () => void;
+  /** Asks for something beside the stream, as the stream is asked for: a JSON body, if there is one. */
+  readonly request: (question: Question) => Promise<[status: number, body: unknown]>;
   /** Closes for good. */
   readonly close: () => void;
 }
 
-/** Makes a connection; it begins when it is started. A closure, since each private name of a class has its price in a page. */
-export function createConnection(url: string, options: ConnectionOptions, listener: ConnectionListener): Connection {
+/**
+ * Makes a connection; it begins when it is started. A closure, since each private name of a class has its price in a page.
+ * @param urlOf asked when it begins
+ */
+export function createConnection(
+  urlOf: () => string,
+  options: ConnectionOptions,
+  listener: ConnectionListener,
+): Connection {
   const { openTimeoutMs = 30_000, pauseHiddenAfterMs = null, decode = jsonOrText, longPoll = true } = options;
-  const { onUnauthorized, maxEventLength, retryMs = 1_000, maxRetryMs = 30_000 } = options;
-  const cursor = keepCursor(url, options, (error) => listener.onError(failureOf('storage', error)));
-  let state: ConnectionState = {
-    status: 'connecting',
-    reason: 'started',
-    transport: 'stream',
-    retryInMs: null,
-    error: undefined,
-  };
+  const { onUnauthorized, maxEventLength, retryMs = 1_000, maxRetryMs = 30_000, storage } = options;
+  let url = '';
+  let cursor = options.lastEventId ?? '';
+  let kept: KeptPlace | undefined;
+  let state = STARTED;
   let started = false;
   let leavePage: (() => void) | undefined;
   let hideTimer: Timer;
   /** The page is hidden, and nothing is done until it is seen. */
   let paused = false;
+  /** Nothing is wanted. */
+  let resting = false;
   /** Ends the wait for the next attempt. */
   let hurry: () => void = () => undefined;
   let refreshed = false;
@@ -86,10 +103,16 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       return state;
     },
     get cursor() {
-      return cursor.value;
+      return cursor;
+    },
+    set cursor(place) {
+      cursor = place;
     },
     start() {
-      if (started || isClosed()) return;
+      if (isClosed()) return;
+      resting = false;
+      if (started) return hurry();
+      url = urlOf();
       started = true;
       leavePage = listenToPage((news) => {
         clearTimeout(hideTimer);
@@ -99,12 +122,34 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       });
       void run();
     },
+    rest() {
+      resting = true;
+      giveUp({ reason: 'idle', next: 'at-once' });
+    },
     wake: () => wake(),
+    renew: () => giveUp({ reason: 'opened', next: 'at-once' }),
+    async request(question) {
+      const timeout = new AbortController();
+      const timer = setTimeout(() => timeout.abort(), openTimeoutMs ?? MAX_DELAY_MS);
+      try {
+        const response = await ask(JSON_TYPE, timeout.signal, question, '');
+        return [response.status, isOf(response, JSON_TYPE) ? await response.json() : await beginningOf(response)];
+      } finally {
+        clearTimeout(timer);
+      }
+    },
     close: () => close('client-left'),
   };
 
   async function run(): Promise<void> {
-    await cursor.load();
+    kept = keepPlace(storage, options.storageKey ?? `sse-channels:${url}`, listener.place ?? (() => cursor), (error) =>
+      listener.onError(failureOf('storage', error)),
+    );
+    const place = await kept.load();
+    if (cursor === '') {
+      if (listener.restore) listener.restore(place);
+      else cursor = place;
+    }
     while (!isClosed()) {
       const end = await makeAttempt();
       if (isClosed()) return;
@@ -115,7 +160,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
         become({
           status: state.status === 'connecting' ? 'connecting' : 'stale',
           reason: end.reason,
-          retryInMs: paused ? null : delayMs,
+          retryInMs: paused || resting ? null : delayMs,
           error: end.error,
         });
       }
@@ -152,12 +197,12 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       if (hasLasted()) failures = 0;
       // A body that is read no further is let go.
       own.abort();
-      void cursor.save();
+      void kept?.save();
     }
   }
 
   async function stream(signal: AbortSignal): Promise<End> {
-    const response = await ask(STREAM_TYPE, signal);
+    const response = await ask(STREAM_TYPE, signal, listener.ask?.());
     if (!isOf(response, STREAM_TYPE)) return refusalOf(response);
     const reader = response.body?.getReader();
     if (reader === undefined) {
@@ -169,12 +214,13 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     open('stream');
     const events: Incoming[] = [];
     const parser = new FrameParser({
-      lastEventId: cursor.value,
+      lastEventId: cursor,
       ...(maxEventLength === undefined ? {} : { maxLength: maxEventLength }),
       onEvent({ name, data, lastEventId }, fields) {
         try {
           const decoded = name.startsWith('$') ? jsonOrText(data) : decode(data, name);
-          events.push({ ...fields, name, data: decoded, cursor: lastEventId });
+          const { id, topic, cursor: ownCursor } = fields;
+          events.push({ id, topic, ownCursor, name, data: decoded, cursor: ownCursor ?? lastEventId });
         } catch (error) {
           listener.onError(failureOf('decode', error));
         }
@@ -190,8 +236,8 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       const end = await take(events.splice(0));
       if (end !== undefined) return end;
       // A heartbeat moves the cursor, too.
-      cursor.value = parser.lastEventId;
-      void cursor.save();
+      cursor = parser.lastEventId;
+      void kept?.save();
     }
   }
 
@@ -200,7 +246,8 @@ export function createConnection(url: string, options: ConnectionOptions, listen
     const waitMs = state.status === 'open' ? WAIT_MS : 0;
     expect((openTimeoutMs ?? Infinity) + waitMs);
     const askedAt = Date.now();
-    const response = await ask(JSON_TYPE, signal, { waitMs });
+    const { query, body } = listener.ask?.() ?? {};
+    const response = await ask(JSON_TYPE, signal, { query: { ...query, waitMs }, body });
     const answer: unknown = isOf(response, JSON_TYPE) ? await response.json() : undefined;
     if (!isLongPollAnswer(answer)) {
       const refusal = await refusalOf(response);
@@ -212,21 +259,25 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       return { reason: 'cut', next: 'at-once' };
     }
     open('long-poll');
-    const { events } = answer;
-    let at = cursor.value;
+    const { events, more, retryMs: toldMs } = answer;
+    toldRetryMs = toldMs ?? toldRetryMs;
+    let at = cursor;
     const end = await take(
-      events.map(({ event, data, id, topic }) => ({ name: event, data, id, topic, cursor: (at = id ?? at) })),
+      events.map(({ event, data, id, topic, cursor: ownCursor }) => {
+        at = id ?? at;
+        return { name: event, data, id, topic, ownCursor, cursor: ownCursor ?? at };
+      }),
     );
     if (end !== undefined) return end;
-    cursor.value = answer.cursor;
+    cursor = answer.cursor;
     // A server that does not wait is not asked again in a hurry.
-    const hasty = waitMs > 0 && events.length === 0 && Date.now() - askedAt < SHORT_MS;
+    const hasty = waitMs > 0 && !more && !fruitful && Date.now() - askedAt < SHORT_MS;
     return { reason: 'opened', orderly: true, next: hasty ? undefined : 'at-once' };
   }
 
   /** Asks, and once more after a 401 if the application has an answer to it. */
-  async function ask(accept: string, signal: AbortSignal, query: QueryValues = {}): Promise<Response> {
-    const send = (): Promise<Response> => askForStream(url, options, { accept, cursor: cursor.value, query, signal });
+  async function ask(accept: string, signal: AbortSignal, question?: Question, from = cursor): Promise<Response> {
+    const send = (): Promise<Response> => askForStream(url, options, { ...question, accept, cursor: from, signal });
     const response = await send();
     if (response.status !== 401 || refreshed || onUnauthorized === undefined) return response;
     try {
@@ -248,15 +299,14 @@ export function createConnection(url: string, options: ConnectionOptions, listen
       const ofStream = !(data as { readonly topic?: string } | null)?.topic;
       if (name === '$closing' && ofStream) return closing(data as ClosingData | null);
       if (name === '$error' && ofStream) failure = data as ErrorData;
-      else if (name === '$open') {
-        heartbeatMs = (data as OpenData).heartbeatMs;
-        hear();
-        listener.begin(data as OpenData, id);
-      } else if (name === '$gap' || !name.startsWith('$')) {
-        fruitful = true;
+      else {
+        if (name === '$open') {
+          heartbeatMs = (data as OpenData).heartbeatMs;
+          hear();
+        } else fruitful ||= !name.startsWith('$') || name === '$gap';
         const handled = listener.receive(event);
         if (handled !== undefined) {
-          void cursor.save();
+          void kept?.save();
           // Nothing is read meanwhile, so silence says nothing.
           clearTimeout(silenceTimer);
           heardAt = Infinity;
@@ -264,7 +314,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
           hear();
         }
       }
-      if (id !== undefined) cursor.value = id;
+      if (id !== undefined) cursor = id;
     }
     return undefined;
   }
@@ -312,7 +362,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
   function pause(delayMs: number): Promise<void> {
     return new Promise((resolve) => {
       hurry = () => {
-        if (paused && !isClosed()) return;
+        if ((paused || resting) && !isClosed()) return;
         clearTimeout(timer);
         resolve();
       };
@@ -373,8 +423,7 @@ export function createConnection(url: string, options: ConnectionOptions, listen
   function become(change: Partial<ConnectionState>): void {
     const before = state;
     state = { ...before, ...change };
-    const keys = Object.keys(change) as Array<keyof ConnectionState>;
-    if (keys.some((key) => before[key] !== state[key])) listener.onState(state);
+    if (differs(before, state)) listener.onState(state);
   }
 }
 

@@ -43,7 +43,7 @@ export async function refusalOf(response: Response): Promise<End> {
 }
 
 /** How the body of an answer that is no stream begins, as far as it comes at once. */
-async function beginningOf(response: Response): Promise<string> {
+export async function beginningOf(response: Response): Promise<string> {
   if (response.body == null || response.bodyUsed) return '';
   const reader = response.body.getReader();
   const leave = (): void => void reader.cancel().catch(() => undefined);

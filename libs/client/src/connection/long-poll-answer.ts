@@ -1,9 +1,11 @@
 /** What a server answers to who asks with `Accept: application/json` instead of holding a stream. */
 
-/** A record, or a control event such as `$gap`. */
+/** A block of the stream: a record, or a control event; `$open` comes first. */
 export interface LongPollEvent {
   /** The cursor after it; absent as in a stream. */
   readonly id?: string;
+  /** The place of a topic that is behind the stream's cursor. */
+  readonly cursor?: string;
   readonly event: string;
   readonly data: unknown;
   readonly topic?: string;
@@ -14,6 +16,10 @@ export interface LongPollAnswer {
   readonly events: readonly LongPollEvent[];
   /** Where the client stands after them: what it asks with next. */
   readonly cursor: string;
+  /** Whether there is more already. */
+  readonly more?: boolean;
+  /** As `retry:` of a stream. */
+  readonly retryMs?: number;
 }
 
 /** Whether a body is such an answer. */

@@ -1,20 +1,22 @@
-/** Who takes what a connection brings: the listeners of one stream today, of many topics on one stream tomorrow. */
-import type { OpenData } from '@sse-channels/protocol';
+/** Who takes what a connection brings: the listeners of one stream, or those of many topics on one. */
 
 /** An event as a connection hands it over. */
 export interface Incoming {
   readonly name: string;
   readonly data: unknown;
-  /** The cursor that its own block carried; undefined where it had none. */
+  /** The cursor that its own block carried as `id:`; undefined where it had none. */
   readonly id: string | undefined;
+  /** That of a topic behind the stream's cursor, which stays where it is; undefined for all others. */
+  readonly ownCursor: string | undefined;
   /** Where the client stands after it. */
   readonly cursor: string;
   readonly topic: string | undefined;
 }
 
 export interface Receiver {
-  /** A stream of the library's own began. `cursor` is where it begins; undefined where it has none. */
-  begin(open: OpenData, cursor: string | undefined): void;
-  /** An event of the application's, or `$gap`. What comes next waits for the promise, if there is one. */
+  /**
+   * An event of the application's, or of the library's own but those that are of the whole stream. What comes next waits for the promise,
+   * if there is one; it never rejects.
+   */
   receive(event: Incoming): Promise<unknown> | undefined;
 }

@@ -2,12 +2,20 @@
 import type { ConnectionOptions, ForEachAttempt, QueryValues } from './connection-options.js';
 import { failureOf } from './stream-error.js';
 
+/** What is asked for. */
+export interface Question {
+  /** Added to the URL's path. */
+  readonly path?: string | undefined;
+  /** Parameters beside the application's. */
+  readonly query?: QueryValues | undefined;
+  /** Sent by POST, in place of the application's. */
+  readonly body?: unknown;
+}
+
 /** What differs from one attempt to the next. */
-export interface Attempt {
+export interface Attempt extends Question {
   readonly accept: string;
   readonly cursor: string;
-  /** Parameters beside the application's. */
-  readonly query?: QueryValues;
   readonly signal: AbortSignal;
 }
 
@@ -16,8 +24,8 @@ type Init = RequestInit & { readonly cache: 'no-store' };
 /** @throws rejects with what `fetch` rejects with, or with a `CALLBACK_FAILED` of the application's functions */
 export async function askForStream(url: string, options: ConnectionOptions, attempt: Attempt): Promise<Response> {
   // A browser's fetch is called without an object, or it throws.
-  const { fetch = globalThis.fetch, method, body, credentials = 'same-origin', cursorIn } = options;
-  const { accept, cursor, signal } = attempt;
+  const { fetch = globalThis.fetch, method, credentials = 'same-origin', cursorIn } = options;
+  const { accept, cursor, signal, path = '', body = options.body } = attempt;
   const own = new Headers(await valueOf('headers', options.headers));
   const query = { ...(await valueOf('query', options.query)), ...attempt.query };
   const isOurs = credentials === 'include' || !own.keys().next().done;
@@ -36,7 +44,7 @@ export async function askForStream(url: string, options: ConnectionOptions, atte
     signal,
     cache: 'no-store',
   };
-  const first = withQuery(url, query);
+  const first = withQuery(url, path, query);
   if (!isOurs) return fetch(first, { ...init, headers: own });
 
   const answer = await fetch(first, { ...init, headers: own, redirect: 'manual' });
@@ -77,11 +85,11 @@ function originOf(url: string): string {
 }
 
 /** Without `URL`, whose parameters React Native does not implement. */
-function withQuery(url: string, values: QueryValues): string {
+function withQuery(url: string, more: string, values: QueryValues): string {
   const pairs = Object.entries(values).flatMap(([name, value]) =>
     [value].flat().flatMap((one) => (one == null ? [] : `${encodeURIComponent(name)}=${encodeURIComponent(one)}`)),
   );
   // A fragment is not sent.
-  const [path = ''] = url.split('#');
-  return pairs.length === 0 ? path : path + (path.includes('?') ? '&' : '?') + pairs.join('&');
+  const [path = '', query = ''] = (url.split('#')[0] ?? '').split(/\?(.*)/s);
+  return path + more + (query || pairs.length > 0 ? `?${[query, ...pairs].filter(Boolean).join('&')}` : '');
 }

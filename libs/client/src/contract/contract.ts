@@ -1,11 +1,30 @@
 /** What the compiler knows of a stream from its contract alone: the names of its events and their data as JSON carries it. */
-import type { EventName, EventOutput, EventType } from '@sse-channels/protocol';
+import type { EventName, EventOutput, EventType, StandardSchema } from '@sse-channels/protocol';
 
 /**
  * What a stream can be typed by: a channel (`typeof ordersChannel`), a list of events (`typeof exportEvents`), or data by name
  * (`{ 'price.ticked': Price }`) where the server is a stranger.
  */
 export type Contract = object;
+
+/** The channels of a hub's contract: one, several (`A | B`), a list of them, or an object whose values are such. */
+export type ChannelsOf<C> = C extends { readonly pattern: string }
+  ? C
+  : C extends ReadonlyArray<infer Item>
+    ? Item
+    : unknown extends C[keyof C]
+      ? AnyEvents
+      : C[keyof C];
+
+/** The patterns of a contract's channels. */
+export type PatternOf<C> = ChannelsOf<C> extends { readonly pattern: infer Pattern extends string } ? Pattern : string;
+
+/** The channel of that pattern; of a hub without a contract, anything. */
+export type ChannelOf<C, Pattern extends string> = [Extract<ChannelsOf<C>, { readonly pattern: Pattern }>] extends [
+  never,
+]
+  ? AnyEvents
+  : Extract<ChannelsOf<C>, { readonly pattern: Pattern }>;
 
 /** The contract of a server of which nothing is known. */
 export type AnyEvents = Readonly<Record<string, unknown>>;
@@ -47,6 +66,15 @@ type WithName<E, Name> = E extends EventType ? (Name extends EventName<E> ? E : 
 export type NameOf<C extends Contract> = [EventsOf<C>] extends [never]
   ? keyof C & string
   : EventName<Named<EventsOf<C>>> | ([Unnamed<EventsOf<C>>] extends [never] ? never : string & {});
+
+/** Schemas for a contract's events. Where a class does not say its name to the compiler, any name and schema passes. */
+export type SchemasOf<C extends Contract> = [EventsOf<C>] extends [never]
+  ? { readonly [Name in keyof C]?: StandardSchema<unknown, C[Name]> }
+  : { readonly [Name in EventName<Named<EventsOf<C>>>]?: StandardSchema<unknown, DataOf<C, Name>> } & ([
+      Unnamed<EventsOf<C>>,
+    ] extends [never]
+      ? unknown
+      : Readonly<Record<string, StandardSchema<unknown, any> | undefined>>);
 
 /** The data of the event of that name, as it arrives. */
 export type DataOf<C extends Contract, Name extends string> = [EventsOf<C>] extends [never]

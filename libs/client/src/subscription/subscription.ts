@@ -1,4 +1,5 @@
 /** One way through a stream for the application: handlers, a loop, an Observable. */
+import type { ConnectionState } from '../connection/connection-state.js';
 import type { ClientEvent, Contract, DataOf, EventOf, NameOf } from '../contract/contract.js';
 import { createEventQueue, type QueueOptions } from './event-queue.js';
 import type { ClientGap, Listeners } from './listeners.js';
@@ -17,6 +18,10 @@ export interface ClientObservable<T> {
 }
 
 export interface Subscription<C extends Contract> extends AsyncIterable<EventOf<C>, undefined> {
+  /** What is being done for it, and why. */
+  readonly state: ConnectionState;
+  /** Where it stands: the cursor after the last event that was handled; empty before the first. */
+  readonly cursor: string;
   /**
    * Calls the handler with each event of that name, or with each event. The next event waits for the promise that a handler gives, and
    * the cursor moves when the handler is done. What it throws is told to `onError`; the stream goes on.
@@ -35,17 +40,39 @@ export interface Subscription<C extends Contract> extends AsyncIterable<EventOf<
    */
   onGap(handler: (gap: ClientGap) => unknown, options?: ListenOptions): Leave;
   /**
-   * Every event from the first `next()` on, until the client is closed; it throws where that was for an error. Leaving the loop does
-   * not close the client.
+   * Calls the handler with the state as it is now, and with each that follows.
+   * @returns ends the listening
    */
+  readonly onState: (handler: (state: ConnectionState) => unknown, options?: ListenOptions) => Leave;
+  /** Every event from the first `next()` on, until it is closed; throws where that was for an error. Leaving the loop closes nothing. */
   events(options?: QueueOptions): AsyncIterableIterator<EventOf<C>, undefined>;
   [Symbol.asyncIterator](): AsyncIterableIterator<EventOf<C>, undefined>;
   /** What `from(client)` of RxJS and others ask for; under `Symbol.observable` as well, where that is known. */
   '@@observable'(): ClientObservable<EventOf<C>>;
+  /** Closes it for good: loops end, Observables complete. */
+  readonly close: () => void;
 }
 
-/** @param start called when somebody listens: what comes before that would pass unheard */
-export function createSubscription<C extends Contract>(listeners: Listeners, start: () => void): Subscription<C> {
+/** What is listened to. */
+export interface Source {
+  readonly state: ConnectionState;
+  readonly cursor: string;
+  /** Called when somebody listens: what comes before that would pass unheard. */
+  readonly start: () => void;
+  readonly close: () => void;
+}
+
+export function createSubscription<C extends Contract>(listeners: Listeners, source: Source): Subscription<C> {
+  const { start, close } = source;
+  const onState: Subscription<C>['onState'] = (handler, options) => {
+    const leave = listeners.states.add(handler, options);
+    handler(source.state);
+    return leave;
+  };
+  const onEnd = (handler: (error: Error | undefined) => void): Leave =>
+    onState(({ status, error }) => {
+      if (status === 'closed') handler(error);
+    });
   const listen = (handler: (event: EventOf<C>) => unknown, options?: ListenOptions): Leave => {
     const leave = listeners.events.add((event) => handler(event as EventOf<C>), options);
     start();
@@ -69,7 +96,7 @@ export function createSubscription<C extends Contract>(listeners: Listeners, sta
           if (signal?.aborted === true) queue.leave();
           else {
             signal?.addEventListener('abort', queue.leave);
-            leaves.push(listeners.onEnd(queue.end), listen(queue.push));
+            leaves.push(onEnd(queue.end), listen(queue.push));
           }
         }
         return queue.next();
@@ -83,13 +110,19 @@ export function createSubscription<C extends Contract>(listeners: Listeners, sta
   const observable = (): ClientObservable<EventOf<C>> => ({
     subscribe(observer) {
       const leaves = [
-        listeners.onEnd((error) => (error === undefined ? observer.complete?.() : observer.error?.(error))),
+        onEnd((error) => (error === undefined ? observer.complete?.() : observer.error?.(error))),
         listen((event) => observer.next?.(event)),
       ];
       return { unsubscribe: () => leaves.forEach((leave) => leave()) };
     },
   });
   return {
+    get state() {
+      return source.state;
+    },
+    get cursor() {
+      return source.cursor;
+    },
     on(...args: unknown[]) {
       const [name, handler, options] = (typeof args[0] === 'function' ? [undefined, ...args] : args) as [
         string | undefined,
@@ -102,6 +135,8 @@ export function createSubscription<C extends Contract>(listeners: Listeners, sta
       }, options);
     },
     onGap: listeners.gaps.add,
+    onState,
+    close,
     events,
     [Symbol.asyncIterator]: () => events(),
     '@@observable': observable,

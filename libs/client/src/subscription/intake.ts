@@ -1,0 +1,77 @@
+/** What is handed over of what a stream brings: nothing twice, nothing unlike its schema. */
+import { compareOffsets, SseChannelsError, type StandardSchema } from '@sse-channels/protocol';
+import type { Receiver } from '../connection/receiver.js';
+import { failureOf } from '../connection/stream-error.js';
+import type { ClientEvent } from '../contract/contract.js';
+import type { ClientGap, Listeners } from './listeners.js';
+
+/** Schemas by the names of events. */
+export type Schemas = Readonly<Record<string, StandardSchema | undefined>>;
+
+export interface Intake {
+  readonly receive: Receiver['receive'];
+  /** A stream of the library's own begins, there. Where something was handed over before, that stays the measure: a gap says otherwise. */
+  begin(place?: string): void;
+  /** Whether it has begun. */
+  readonly begun: boolean;
+}
+
+/** @param report told what a schema failed with, and what it refused */
+export function createIntake(
+  { events, gaps }: Listeners,
+  schemas: Schemas,
+  report: (error: SseChannelsError) => void,
+): Intake {
+  /** The cursor of what was handed over last; undefined where the server is a stranger, whose ids mean what they will. */
+  let place: string | undefined;
+  return {
+    get begun() {
+      return place !== undefined;
+    },
+    begin,
+    receive({ name, data, id, ownCursor = id, cursor, topic = null }) {
+      if (name === '$gap') {
+        place = cursor;
+        return gaps.tell({ ...(data as ClientGap), cursor });
+      }
+      if (name === '$open') begin(id);
+      if (name.startsWith('$')) return undefined;
+      if (ownCursor !== undefined && place !== undefined) {
+        if (isNotAfter(ownCursor, place)) return undefined;
+        place = ownCursor;
+      }
+      const event = { name, data, cursor, topic };
+      // An own property: a server may name an event "toString".
+      const schema = Object.hasOwn(schemas, name) ? schemas[name] : undefined;
+      return schema === undefined ? events.tell(event) : tellValid(schema, event);
+    },
+  };
+
+  function begin(at = ''): void {
+    place ||= at;
+  }
+
+  async function tellValid(schema: StandardSchema, event: ClientEvent): Promise<unknown> {
+    const what = `Event "${event.name}"`;
+    try {
+      const result = await schema['~standard'].validate(event.data);
+      if (result.issues === undefined) return await events.tell({ ...event, data: result.value });
+      const why = result.issues.map(({ message }) => message).join('; ');
+      report(
+        new SseChannelsError('EVENT_INVALID', `${what} breaks its schema and was left out: ${why}`, {
+          cause: result.issues,
+        }),
+      );
+    } catch (error) {
+      report(failureOf(`${what}: its schema`, error));
+    }
+    return undefined;
+  }
+}
+
+/** Whether both are places of one log space, the first no later than the second: what is there was handed over already. */
+function isNotAfter(cursor: string, place: string): boolean {
+  const [epoch, offset] = cursor.split('~');
+  const [placeEpoch, placeOffset] = place.split('~');
+  return epoch === placeEpoch && !!offset && !!placeOffset && compareOffsets(offset, placeOffset) <= 0;
+}

@@ -1,0 +1,231 @@
+/** One run of the client's hardest case: many topics on one connection, through a network that cuts, stalls, delays and truncates. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Controller, Module, Param } from '@nestjs/common';
+import { createSseClient, type ClientGap, type HubSubscription, type SseHubClient } from '@sse-channels/client';
+import { defineChannel, EventBus, Hub, SseChannel, SseChannelsModule, SseEvent, SseHub } from '@sse-channels/nest';
+import { eventually } from '@sse-channels/testing';
+import { IsInt, IsString } from 'class-validator';
+import { SequenceTally, totalsOf, type Totals } from '../endurance/sequence-tally.js';
+import { Dice } from '../endurance/fuzz/dice.js';
+import { FaultyLink } from '../faulty-link.js';
+import { adapters, startApp } from '../http/adapters.js';
+
+@SseEvent('number.counted')
+class Counted {
+  static readonly eventName = 'number.counted';
+  @IsInt() number!: number;
+  @IsString() text!: string;
+}
+
+const countsChannel = defineChannel('counts/:name', {
+  events: [Counted],
+  replay: { maxEvents: 20_000, maxBytes: 2 ** 26 },
+});
+type Counts = typeof countsChannel;
+
+@Controller()
+class CountsController {
+  @SseChannel(countsChannel, 'counts/:name')
+  counts(@Param('name') name: string) {
+    return countsChannel.topic({ name });
+  }
+
+  @SseHub('live', { channels: [countsChannel] })
+  live() {}
+}
+
+@Module({
+  imports: [SseChannelsModule.forRoot({ heartbeatMs: 50, retryMs: 10 })],
+  controllers: [CountsController],
+})
+class CountsModule {}
+
+export interface TrialOptions {
+  readonly seed: number;
+  readonly topics: number;
+  readonly events: number;
+}
+
+export interface TrialResult extends Totals {
+  readonly seed: number;
+  readonly adapter: string;
+  /** What the client fell back to at the end. */
+  readonly transport: string;
+  /** Connections through the proxy: streams, changes of topics, long polls. */
+  readonly connections: number;
+  readonly cuts: number;
+  readonly stalls: number;
+  /** Topics that came and went, and what their subscriptions lost, had twice or out of order. */
+  readonly visitors: number;
+  readonly visitorsWrong: number;
+  /** Gaps and errors that were told though there were none. */
+  readonly falselyTold: number;
+  readonly seconds: number;
+}
+
+/** Publishes to topics in turns of a die while the network is rough, and counts what each subscription's handler was called with. */
+export async function playTrial({ seed, topics, events }: TrialOptions): Promise<TrialResult> {
+  const beganAt = Date.now();
+  const dice = new Dice(seed);
+  const { adapter, make } = adapters[seed % 2] ?? adapters[0];
+  const { app, url } = await startApp(make, CountsModule);
+  const link = await FaultyLink.listen(url);
+  const bus = app.get(EventBus);
+  const told: unknown[] = [];
+  const client = createSseClient<Counts>(link.origin, {
+    hub: '/live',
+    retryMs: 10,
+    maxRetryMs: 60,
+    openTimeoutMs: 250,
+    heartbeatMs: 50,
+    // Cuts come fast: where long-polling is allowed it is soon all that is done.
+    longPoll: seed % 4 === 0,
+    onError: (error) => told.push(error),
+  });
+  try {
+    const lanes = Array.from({ length: topics }, (_, index) => follow(client, `t${index}`, dice, told));
+    await eventually(() => lanes.every(({ state }) => state.status === 'open'), 'every topic given', 10_000);
+    const visits = new Visits(client, told);
+    const trouble = new Trouble(link, dice);
+    const last = new Map<string, number>();
+    const publish = async (name: string): Promise<void> => {
+      const number = (last.get(name) ?? 0) + 1;
+      last.set(name, number);
+      await bus.publish(countsChannel.topic({ name }), Counted, { number, text: 'x'.repeat(dice.pick([0, 10, 200])) });
+    };
+    for (let count = 0; count < events; count += 1) {
+      trouble.make();
+      if (dice.oneIn(60)) visits.change(dice);
+      if (dice.oneIn(12)) await publish(visits.name(dice));
+      await publish(`t${dice.below(topics)}`);
+      if (dice.oneIn(10)) await delay(dice.below(6));
+    }
+    trouble.end();
+    const isWhole = (): boolean => lanes.every(({ tally, name }) => tally.lost(last.get(name) ?? 0) === 0);
+    await eventually(isWhole, 'everything', 20_000).catch(() => undefined);
+    const { falselyTold, wrong } = visits.end();
+    return {
+      ...totalsOf(lanes.map(({ tally }) => tally)),
+      lost: lanes.reduce((sum, { tally, name }) => sum + tally.lost(last.get(name) ?? 0), 0),
+      seed,
+      adapter,
+      transport: client.state.transport,
+      connections: link.opened,
+      cuts: trouble.cuts,
+      stalls: trouble.stalls,
+      visitors: visits.count,
+      visitorsWrong: wrong,
+      falselyTold: falselyTold + told.length,
+      seconds: (Date.now() - beganAt) / 1_000,
+    };
+  } finally {
+    client.close();
+    await link.close();
+    await eventually(() => app.get(Hub).snapshot().connections === 0, 'no connection is left').catch(() => undefined);
+    await app.close();
+  }
+}
+
+/** A subscription, and what its handler was called with. */
+interface Lane {
+  readonly name: string;
+  readonly tally: SequenceTally;
+  readonly state: HubSubscription<Counts>['state'];
+}
+
+function follow(client: SseHubClient<Counts>, name: string, dice: Dice, told: unknown[]): Lane {
+  const tally = new SequenceTally();
+  const subscription = client.subscribe('counts/:name', { name });
+  subscription.onGap((gap) => told.push(gap));
+  subscription.on('number.counted', async ({ number }) => {
+    if (dice.oneIn(30)) await delay(1);
+    tally.take(number);
+  });
+  return {
+    name,
+    tally,
+    get state() {
+      return subscription.state;
+    },
+  };
+}
+
+/** Topics that are subscribed to for a while, some of them by several at a time. */
+class Visits {
+  readonly #open: Array<{ readonly subscription: HubSubscription<Counts>; readonly tally: SequenceTally }> = [];
+  readonly #tallies: SequenceTally[] = [];
+  readonly #gaps: ClientGap[] = [];
+
+  constructor(
+    private readonly client: SseHubClient<Counts>,
+    private readonly told: unknown[],
+  ) {}
+
+  get count(): number {
+    return this.#tallies.length;
+  }
+
+  name(dice: Dice): string {
+    return `v${dice.below(4)}`;
+  }
+
+  /** One comes or goes. */
+  change(dice: Dice): void {
+    if (this.#open.length > 5 || (this.#open.length > 0 && dice.oneIn(2))) {
+      const [{ subscription } = { subscription: undefined }] = this.#open.splice(dice.below(this.#open.length), 1);
+      subscription?.close();
+      return;
+    }
+    const subscription = this.client.subscribe('counts/:name', { name: this.name(dice) });
+    // Whatever comes first, what follows is whole.
+    const tally = new SequenceTally(null);
+    this.#tallies.push(tally);
+    subscription.onGap((gap) => this.#gaps.push(gap));
+    subscription.on('number.counted', ({ number }) => tally.take(number));
+    subscription.onState(({ error }) => {
+      if (subscription.state.status === 'closed' && error !== undefined) this.told.push(error);
+    });
+    this.#open.push({ subscription, tally });
+  }
+
+  end(): { readonly falselyTold: number; readonly wrong: number } {
+    for (const { subscription } of this.#open) subscription.close();
+    const { lost, doubled, reordered } = totalsOf(this.#tallies);
+    return { falselyTold: this.#gaps.length, wrong: lost + doubled + reordered };
+  }
+}
+
+/** What the network does. */
+class Trouble {
+  cuts = 0;
+  stalls = 0;
+
+  constructor(
+    private readonly link: FaultyLink,
+    private readonly dice: Dice,
+  ) {}
+
+  make(): void {
+    const { dice, link } = this;
+    const fate = dice.below(400);
+    if (fate < 4) {
+      this.cuts += 1;
+      link.cut();
+    } else if (fate < 6) {
+      this.stalls += 1;
+      link.stall(dice.oneIn(2) ? 'from-target' : 'to-target');
+    } else if (fate < 12) {
+      this.cuts += 1;
+      link.cutAfter(dice.below(3_000));
+    } else if (fate < 14) {
+      this.cuts += 1;
+      link.cutReplies();
+    } else if (fate < 20) link.delay(dice.below(5));
+    else if (fate < 23) link.heal();
+  }
+
+  end(): void {
+    this.link.delay(0);
+    this.link.cut();
+  }
+}
