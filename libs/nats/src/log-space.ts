@@ -3,7 +3,7 @@ import type { GapReason, Offset } from '@sse-channels/protocol';
 import { formatOffset } from '@sse-channels/protocol';
 import type { LogStream } from './log-stream.js';
 import type { NatsLink } from './nats-link.js';
-import { writtenOnce } from './record-message.js';
+import { writtenOnce, type StoredMessage } from './record-message.js';
 import type { TopicSubjects } from './topic-subjects.js';
 
 /** A place that was looked up within this time is new enough to say how far a read has come. */
@@ -44,6 +44,15 @@ export class LogSpace {
   /** Oldest first. */
   #breaks: Break[] = [];
   #known: KnownPlace = { ...START, storedBy: 0 };
+  /** What is seen may follow on a loss: it is not learned, or it would hide that. */
+  #doubted = false;
+  #doubts = 0;
+  /** The newest message that came live since then, as the server tells of it. */
+  #newestLive = { sequence: 0, storedAt: 0 };
+  /** The earliest cut that the readers of this node have not been told of. */
+  #untold: Place | null = null;
+  /** The break that was found here and that the other nodes have not been told of; several are one. */
+  #unwritten: Break | null = null;
   #knownAt = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
   #nextLook: Promise<void> | undefined;
@@ -63,7 +72,30 @@ export class LogSpace {
 
   /** @param storedBy when it was stored, or later */
   learn(sequence: number, tag: number, storedBy: number): void {
-    if (sequence > this.#known.sequence) this.#known = { sequence, tag, storedBy };
+    if (sequence > this.#known.sequence && !this.#doubted) this.#known = { sequence, tag, storedBy };
+  }
+
+  /** What comes from now on may follow on a loss: until a `check` that begins later has answered, nothing is learned. */
+  doubt(): void {
+    this.#doubted = true;
+    this.#doubts += 1;
+    this.#newestLive = { sequence: 0, storedAt: 0 };
+  }
+
+  get doubted(): boolean {
+    return this.#doubted;
+  }
+
+  /** How often that began. */
+  get doubts(): number {
+    return this.#doubts;
+  }
+
+  /** Whether a message that comes live has a sequence that another one had before. */
+  isReused({ sequence, storedAt }: StoredMessage): boolean {
+    if (sequence <= this.#newestLive.sequence) return storedAt > this.#newestLive.storedAt;
+    this.#newestLive = { sequence, storedAt };
+    return false;
   }
 
   /** `known`, looked up if that was not done lately. */
@@ -118,6 +150,8 @@ export class LogSpace {
     this.epoch = epoch;
     const at = Date.parse(created);
     this.#breaks = [{ cut: 0, at, reason: 'reset' }];
+    this.#untold = isNew ? { sequence: 0, tag: at } : null;
+    this.#unwritten = null;
     this.#known = { sequence: 0, tag: at, storedBy: at };
     this.#knownAt = Number.NEGATIVE_INFINITY;
     this.#lastMark = 0;
@@ -125,46 +159,57 @@ export class LogSpace {
     return isNew;
   }
 
-  /** Reads the marks that nodes wrote of breaks. @returns whether there are new ones */
-  async readMarks(): Promise<boolean> {
-    let found = false;
+  /** Reads the marks that nodes wrote of breaks. */
+  async readMarks(): Promise<void> {
     for (;;) {
       const { messages, more } = await this.stream.page(this.rewoundSubject, this.#lastMark + 1, 100);
       for (const { sequence, record } of messages) {
         this.#lastMark = sequence;
         const mark = record === null ? null : parseMark(record.data);
-        if (mark !== null && this.#add(mark)) found = true;
+        if (mark !== null && this.#add(mark)) this.#goBackTo({ sequence: mark.cut, tag: mark.at });
       }
-      if (!more) return found;
+      if (!more) return;
     }
   }
 
   /**
-   * Looks whether a place that this node knew is still what it was; where it is not, the engine has lost what was acknowledged, or
-   * sent live, and every node is told by a mark.
-   * @param lastSequence the stream's own, later than the place was learned
-   * @returns whether it is not
+   * Looks whether the stream is still what it was, with everything that this node knew: where it is not, the engine has lost what was
+   * acknowledged, or sent live. `takeCut` tells of it, and `writeMarks` tells the other nodes.
+   * @throws rejects with RequestError, or as `LogStream.ensure`; what was found until then stays found
    */
-  async hasLost(known: KnownPlace, lastSequence: number): Promise<boolean> {
-    if (known.sequence === 0 || this.isAfterBreak(known)) return false;
-    const message = known.sequence > lastSequence ? null : await this.stream.get(known.sequence);
-    if (message === null ? known.sequence <= lastSequence : message.tag === known.tag) return false;
-    const survivor = await this.lastStoredBy(known.storedBy, Math.min(known.sequence, lastSequence));
-    const mark: Break = { cut: survivor.sequence, at: Math.max(Date.now(), known.storedBy + 1), reason: 'rewound' };
-    // What was learned since then may be from before the loss as well.
-    this.#known = survivor;
-    await this.look();
-    if (!this.#add(mark)) return true;
+  async check(warn: (message: string) => void): Promise<void> {
+    // Appends go on meanwhile: only what was known before the stream is asked can be missing from its answer.
+    const known = this.#known;
+    const doubts = this.#doubts;
+    const info = (await this.stream.info()) ?? (await this.stream.ensure(warn)).info;
+    const isAnother = this.adopt(info.created);
+    await this.readMarks();
+    if (!isAnother) await this.#lookForLoss(known, info.state.last_seq);
+    if (this.#doubts === doubts) this.#doubted = false;
+  }
+
+  /** Where the readers of this node must go back to; null where nothing was found since the last call. */
+  takeCut(): Place | null {
+    const cut = this.#untold;
+    this.#untold = null;
+    return cut;
+  }
+
+  /** Tells the other nodes of what was found here. */
+  async writeMarks(): Promise<void> {
+    const mark = this.#unwritten;
+    if (mark === null) return;
+    const { cut, at } = mark;
     await this.link.request(
       this.rewoundSubject,
-      JSON.stringify({ cut: mark.cut, at: mark.at }),
+      JSON.stringify({ cut, at }),
       MARK_TIMEOUT_MS,
       writtenOnce(
-        `rewound-${mark.cut}-${Math.floor(mark.at / SAME_BREAK_MS)}`,
-        `Sse-Time: ${mark.at}\r\nSse-Event: rewound\r\nSse-Keep: 0 0 0\r\n`,
+        `rewound-${cut}-${Math.floor(at / SAME_BREAK_MS)}`,
+        `Sse-Time: ${at}\r\nSse-Event: rewound\r\nSse-Keep: 0 0 0\r\n`,
       ),
     );
-    return true;
+    if (this.#unwritten === mark) this.#unwritten = null;
   }
 
   /** The last message that was stored by a time, in milliseconds since 1970, among those up to a sequence. */
@@ -230,6 +275,26 @@ export class LogSpace {
     const newest = await this.stream.lastOfLeader('>');
     if (newest !== null) this.learn(newest.sequence, newest.tag, newest.storedAt);
     this.#knownAt = at;
+  }
+
+  /** @param lastSequence the stream's own, later than the place was learned */
+  async #lookForLoss(known: KnownPlace, lastSequence: number): Promise<void> {
+    if (known.sequence === 0) return;
+    const message = known.sequence > lastSequence ? null : await this.stream.get(known.sequence);
+    if (message === null ? known.sequence <= lastSequence : message.tag === known.tag) return;
+    const survivor = await this.lastStoredBy(known.storedBy, Math.min(known.sequence, lastSequence));
+    const mark: Break = { cut: survivor.sequence, at: Math.max(Date.now(), known.storedBy + 1), reason: 'rewound' };
+    // What was learned since then may be from before the loss as well.
+    this.#known = survivor;
+    this.#knownAt = Number.NEGATIVE_INFINITY;
+    this.#goBackTo(survivor);
+    if (!this.#add(mark)) return;
+    const { cut = mark.cut } = this.#unwritten ?? {};
+    this.#unwritten = { ...mark, cut: Math.min(cut, mark.cut) };
+  }
+
+  #goBackTo(place: Place): void {
+    if (this.#untold === null || place.sequence < this.#untold.sequence) this.#untold = place;
   }
 
   #add(mark: Break): boolean {

@@ -51,8 +51,6 @@ const MAX_RETRY_MS = 500;
 const REPLICATED_IN_FLIGHT_PER_TOPIC = 1;
 /** The heads of so many topics are compared in one sweep. */
 const SWEEP_TOPICS = 1_000;
-/** A record with an older sequence that was stored so much later has one that was used before. */
-const REUSED_AFTER_MS = 1_000;
 /** What the stream's own limits remove is older than this: by then every followed topic has been swept. */
 const SWEPT_WITHIN_MS = 600_000;
 /** Warnings about retentions are told apart up to so many. */
@@ -68,6 +66,12 @@ interface Job {
   readonly retention: Retention;
   /** Null for one without an idempotency key: the attempt's token is its id. */
   readonly messageId: string | null;
+}
+
+/** While it is not known whether the log space is still what it was. */
+interface Doubt {
+  readonly over: Promise<void>;
+  readonly end: () => void;
 }
 
 /** What one subscription of the engine has brought. */
@@ -104,8 +108,9 @@ export class NatsBackplane implements Backplane {
   #state: BackplaneState = 'down';
   #recovering = false;
   #recoverAgain = false;
-  #upAgain: Promise<void> | undefined;
-  #nowUp: (() => void) | undefined;
+  /** What comes live is let go of, and reads wait: it may follow on a loss that readers must be told of before. */
+  #doubt: Doubt | undefined;
+  #trouble = '';
   #sweepTimer: NodeJS.Timeout | undefined;
   #sweepFrom = 0;
   #closed = false;
@@ -174,6 +179,8 @@ export class NatsBackplane implements Backplane {
       await space.readMarks();
       await space.keepMarks();
       await space.look();
+      // Nobody reads yet.
+      space.takeCut();
       link.subscribe(space.rewoundSubject, () => void this.#recover());
       await link.flush();
     } catch (error) {
@@ -236,7 +243,7 @@ export class NatsBackplane implements Backplane {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#sweepTimer);
-    this.#nowUp?.();
+    this.#doubt?.end();
     this.#appends?.close(CLOSED);
     this.#tails.close();
     this.#trimmer.close();
@@ -310,7 +317,12 @@ export class NatsBackplane implements Backplane {
     if (stored === null || this.#closed) return;
     const space = this.#space as LogSpace;
     const { sequence, tag, storedAt, previous } = stored;
-    if (sequence < space.known.sequence && storedAt > space.known.storedBy + REUSED_AFTER_MS) void this.#recover();
+    if (space.isReused(stored)) {
+      this.#beginDoubt();
+      void this.#recover();
+    }
+    // When that is over, the heads of all topics tell who has missed something.
+    if (this.#doubt !== undefined) return;
     space.learn(sequence, tag, storedAt);
     const record = (this.#reader as LogReader).recordOf(stored, this.#prevOf(sequence, previous));
     if (record === null) return;
@@ -332,37 +344,56 @@ export class NatsBackplane implements Backplane {
     return swept ? null : formatOffset(sequence - 1, 0);
   }
 
-  /** Waits until NATS answers, at most for `readTimeoutMs`. */
+  /** Waits until NATS answers, and what it answers is not in doubt, at most for `readTimeoutMs`. */
   async #untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
-    this.#assertOpen();
+    const space = this.#space as LogSpace;
     const deadline = performance.now() + this.#options.readTimeoutMs;
     let pauseMs = RETRY_MS;
+    let error: RequestError | undefined;
     for (;;) {
-      try {
-        return await ask();
-      } catch (error) {
-        if (!(error instanceof RequestError)) throw error;
-        this.#assertOpen();
-        const leftMs = deadline - performance.now();
-        if (leftMs <= 0 || error.failure === 'refused') {
-          throw new SseChannelsError('UNAVAILABLE', `The log could not be read: ${error.message}`, { cause: error });
-        }
-        await Promise.race([this.#link?.up === false ? this.#whenUp() : pause(pauseMs), pause(leftMs)]);
+      this.#assertOpen();
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0 || error?.failure === 'refused') {
+        const reason = error?.message ?? this.#trouble;
+        throw new SseChannelsError('UNAVAILABLE', `The log could not be read: ${reason}`, { cause: error });
+      }
+      if (this.#doubt !== undefined) {
+        await Promise.race([this.#doubt.over, pause(leftMs)]);
+        continue;
+      }
+      if (error !== undefined) {
+        await pause(Math.min(pauseMs, leftMs));
         pauseMs = Math.min(pauseMs * 2, MAX_RETRY_MS);
+        error = undefined;
+        continue;
+      }
+      const { doubts } = space;
+      try {
+        const answer = await ask();
+        if (space.doubts === doubts) return answer;
+      } catch (thrown) {
+        if (!(thrown instanceof RequestError)) throw thrown;
+        error = thrown;
       }
     }
   }
 
-  #whenUp(): Promise<void> {
-    this.#upAgain ??= new Promise((resolve) => {
-      this.#nowUp = resolve;
+  /** Until the log space was looked at, nothing that comes is taken for what follows. */
+  #beginDoubt(): void {
+    this.#tails.freeze();
+    (this.#space as LogSpace).doubt();
+    if (this.#doubt !== undefined) return;
+    let end = (): void => undefined;
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
     });
-    return this.#upAgain;
+    this.#doubt = { over, end };
   }
 
   #down(reason: string): void {
     if (this.#closed || this.#stream === undefined) return;
-    this.#tails.freeze();
+    this.#trouble = reason;
+    this.#beginDoubt();
     this.#appends?.hold(reason);
     this.#setState('down', reason);
   }
@@ -371,9 +402,6 @@ export class NatsBackplane implements Backplane {
     if (this.#closed || this.#stream === undefined) return;
     this.#setState('catching-up', 'The link to NATS is there again.');
     this.#appends?.resume();
-    this.#nowUp?.();
-    this.#upAgain = undefined;
-    this.#tails.freeze();
     void this.#recover();
   }
 
@@ -391,6 +419,7 @@ export class NatsBackplane implements Backplane {
         await this.#lookWhatMoved();
       } catch (error) {
         if (this.#closed || this.#link?.up !== true) break;
+        this.#trouble = (error as Error).message;
         if (error instanceof SseChannelsError) this.#warnOnce(error.message);
         this.#recoverAgain = true;
         await pause(pauseMs);
@@ -405,25 +434,24 @@ export class NatsBackplane implements Backplane {
   async #lookWhatMoved(): Promise<void> {
     const space = this.#space as LogSpace;
     await this.#checkSpace();
+    if (space.doubted) throw new RequestError('lost', 'The link to NATS was lost meanwhile.');
+    this.#doubt?.end();
+    this.#doubt = undefined;
+    await space.writeMarks();
     await space.keepMarks();
     await space.look();
     const topics = [...this.#tails.followed()].filter(([filter]) => !filter.includes('*'));
     this.#tails.thaw(await this.#moved(topics));
   }
 
-  /** Whether the stream is the same, with all that it had; otherwise readers are sent back to the log. */
+  /** Sends readers back to the log where the stream is not the same, with all that it had. */
   async #checkSpace(): Promise<void> {
     const space = this.#space as LogSpace;
-    const stream = this.#stream as LogStream;
-    // Appends go on meanwhile: only what was known before the stream is asked can be missing from its answer.
-    const { known } = space;
-    const info = (await stream.info()) ?? (await stream.ensure((message) => this.#warnOnce(message))).info;
-    const isNew = space.adopt(info.created);
-    const isMarked = await space.readMarks();
-    const hasLost = !isNew && (await space.hasLost(known, info.state.last_seq));
-    if (!isNew && !isMarked && !hasLost) return;
+    await space.check((message) => this.#warnOnce(message));
+    const cut = space.takeCut();
+    if (cut === null) return;
     for (const { chain } of this.#followed.values()) chain?.restart(space.known.sequence);
-    this.#tails.rewind(offsetOf(space.known));
+    this.#tails.rewind(offsetOf(cut));
   }
 
   /** Which of these topics have records that have not come. */
@@ -448,6 +476,7 @@ export class NatsBackplane implements Backplane {
     const space = this.#space as LogSpace;
     try {
       await this.#checkSpace();
+      await space.writeMarks();
       await space.keepMarks();
       const topics: Array<readonly [topic: string, reached: Offset]> = [];
       const filters: Array<readonly [filter: string, chain: FilterChain]> = [];

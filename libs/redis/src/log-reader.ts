@@ -1,6 +1,13 @@
 /** Reads pages of the logs, and tells what they cannot vouch for. */
 import type { EventRecord, Page, ReadStart, TopicFilter } from '@sse-channels/engine';
-import { compareOffsets, laterOffset, matchesFilter, type GapReason, type Offset } from '@sse-channels/protocol';
+import {
+  compareOffsets,
+  earlierOffset,
+  laterOffset,
+  matchesFilter,
+  type GapReason,
+  type Offset,
+} from '@sse-channels/protocol';
 import type { Words } from './link.js';
 import { justBefore, msOf, type Partition } from './partition.js';
 import { isId, toRecord, type RedisRecord } from './record-text.js';
@@ -240,7 +247,7 @@ export class LogReader {
     let from = parts.reduce((latest, part) => laterOffset(latest, part.from), parts[0]?.from as Offset);
     let head = parts
       .map((part) => (part.more ? (part.records.at(-1)?.offset ?? part.from) : part.head))
-      .reduce((a, b) => (compareOffsets(a, b) < 0 ? a : b));
+      .reduce(earlierOffset);
     const broken = parts.find(({ intact }) => !intact);
     let records = parts
       .flatMap((part) => part.records)

@@ -1,6 +1,6 @@
 /** Puts the records of several partitions into the order of their offsets, for those who follow filters. */
 import type { EventRecord } from '@sse-channels/engine';
-import { compareOffsets, FIRST_OFFSET, laterOffset, type Offset } from '@sse-channels/protocol';
+import { compareOffsets, earlierOffset, FIRST_OFFSET, laterOffset, type Offset } from '@sse-channels/protocol';
 
 /** How long a record waits for those of other partitions before their clocks are pulled along. */
 const PULL_MS = 3;
@@ -44,7 +44,7 @@ export class PartitionMerge {
   /** Nothing of a partition comes at or before this offset any more. */
   pass(partition: number, offset: Offset): void {
     this.#passed[partition] = laterOffset(this.#passed[partition] as Offset, offset);
-    const all = this.#passed.reduce((a, b) => (compareOffsets(a, b) < 0 ? a : b));
+    const all = this.#passed.reduce(earlierOffset);
     while (this.#waiting[0] !== undefined && compareOffsets(this.#waiting[0].offset, all) <= 0)
       this.listener.hand(this.#waiting.shift() as EventRecord);
   }

@@ -1,5 +1,12 @@
 /** A tail that keeps its word: each record after its start once and in order, or a gap; holes are filled from the log. */
-import { compareOffsets, isUnavailable, laterOffset, type GapReason, type Offset } from '@sse-channels/protocol';
+import {
+  compareOffsets,
+  earlierOffset,
+  isUnavailable,
+  laterOffset,
+  type GapReason,
+  type Offset,
+} from '@sse-channels/protocol';
 import type { Backplane, EventRecord, Tail, TopicFilter } from './backplane.js';
 
 /** Records read at a time while catching up. */
@@ -7,7 +14,10 @@ const PAGE_LIMIT = 256;
 /** First and longest wait before a read that failed, or that did not yet show an announced record, is tried again. */
 const RETRY_MS = 50;
 const MAX_RETRY_MS = 2_000;
-/** How long an announced record may stay out of the log's sight before it counts as lost by the engine. */
+/**
+ * How long an announced record may stay out of the log's sight before it counts as lost by the engine. While the log cannot be read,
+ * as when a leader is being elected, no time passes.
+ */
 const STALE_MS = 5_000;
 
 /** What a continuous tail calls. */
@@ -38,6 +48,8 @@ export class ContinuousTail {
   #placedHead: Offset = '';
   /** The tail suspects a loss that no read has looked for yet. */
   #suspected = false;
+  /** No read has answered yet since it did: the log may have gone back. */
+  #doubtful = false;
   #filling = false;
   #ended = false;
   #wake: (() => void) | undefined;
@@ -75,7 +87,8 @@ export class ContinuousTail {
 
   /** Every record up to this offset of the log space has been handed over. */
   get position(): Offset {
-    if (this.#filling || this.#tail === undefined) return this.#head;
+    if (this.#tail === undefined) return this.#head;
+    if (this.#filling) return this.#doubtful ? earlierOffset(this.#head, this.#tail.position) : this.#head;
     const { position } = this.#tail;
     // Asked by every connection that is given an event: nearly always nothing has moved since the last.
     if (position !== this.#placed || this.#head !== this.#placedHead) {
@@ -121,7 +134,7 @@ export class ContinuousTail {
   #suspect(): void {
     if (this.#ended) return;
     // A read that is under way may have looked before the loss, so one more follows it.
-    this.#suspected = true;
+    this.#suspected = this.#doubtful = true;
     if (!this.#filling && this.#head !== '') void this.#fill(this.#head);
   }
 
@@ -135,7 +148,7 @@ export class ContinuousTail {
     let after = start;
     let retryMs = RETRY_MS;
     let awaited: Offset | undefined;
-    let awaitedSince = 0;
+    let awaitedMs = 0;
     while (!this.#ended) {
       this.#suspected = false;
       let page;
@@ -151,6 +164,7 @@ export class ContinuousTail {
       }
       if (this.#ended) return;
       retryMs = RETRY_MS;
+      if (!this.#suspected) this.#doubtful = false;
       if (after === null) this.#head = page.from;
       if (!page.intact) {
         this.#head = page.from;
@@ -170,13 +184,14 @@ export class ContinuousTail {
       // A replica may answer before it has what the tail announced.
       if (awaited === undefined || compareOffsets(awaited, this.#head) <= 0) {
         awaited = this.#announced;
-        awaitedSince = performance.now();
-      } else if (performance.now() - awaitedSince >= STALE_MS) {
+        awaitedMs = 0;
+      } else if (awaitedMs >= STALE_MS) {
         this.#head = this.#announced;
         this.listener.onGap('rewound', this.#head);
         break;
       }
       await this.#pause(RETRY_MS);
+      awaitedMs += RETRY_MS;
     }
     if (this.#ended) return;
     this.#announced = undefined;

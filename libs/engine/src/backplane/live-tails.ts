@@ -175,8 +175,9 @@ export class LiveTails {
   rewind(place: Offset): void {
     this.#watermark = earlierOffset(this.#watermark, place);
     for (const interest of this.#interests.values()) {
-      interest.reached = earlierOffset(interest.reached, place);
-      for (const tail of interest.tails) tail.last = earlierOffset(tail.last, place);
+      // Where nothing is known yet, nothing is to be set back.
+      if (interest.reached !== '') interest.reached = earlierOffset(interest.reached, place);
+      for (const tail of interest.tails) if (tail.last !== '') tail.last = earlierOffset(tail.last, place);
     }
     this.loseAll();
   }
