@@ -1,12 +1,18 @@
 /** A reader of one or several topics that comes back with its cursor, and notes everything that it was given. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { GapReason } from '@sse-channels/protocol';
+import { parseCursor, type GapReason, type Offset } from '@sse-channels/protocol';
 import type { Dice } from '../endurance/fuzz/dice.js';
 import { StreamReader, type Cut } from '../endurance/stream-reader.js';
 
 /** What a client was given: the number of an event, or the word that events of a topic are missing. */
-export type Given =
-  { readonly topic: string; readonly number: number } | { readonly topic: string; readonly gap: GapReason };
+export type Given = GivenEvent | { readonly topic: string; readonly gap: GapReason };
+
+export interface GivenEvent {
+  readonly topic: string;
+  readonly number: number;
+  /** Where it lies in the log: what the engine has lost may be written again, at another place. */
+  readonly offset?: Offset | undefined;
+}
 
 export interface ClusterClientSettings {
   /** Of the balancer. */
@@ -87,7 +93,7 @@ export class ClusterClient {
       ...(this.#cursor === '' ? {} : { cursor: this.#cursor }),
       onEvent: (_, data) => {
         const { topic, number } = JSON.parse(data) as { topic: string; number: number };
-        this.given.push({ topic, number });
+        this.given.push({ topic, number, offset: parseCursor(reader.cursor)?.offset });
         this.reached.set(topic, number);
         this.#stand(reader);
       },

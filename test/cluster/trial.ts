@@ -282,7 +282,7 @@ async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
 
 /** Writes what each client was given of each of its topics, and what the log has: a line each. */
 function keepGiven(directory: string, clients: readonly ClusterClient[], history: FinalLogs): void {
-  const textOf = (item: Given): string => String('gap' in item ? item.gap : item.number);
+  const textOf = (item: Given): string => ('gap' in item ? item.gap : `${item.number}@${item.offset}`);
   const lines = clients.flatMap(({ given, settings: { topics } }, index) => [
     `client ${index}: ${given.map((item) => `${item.topic}/${textOf(item)}`).join(' ')}`,
     ...topics.map((topic) => {

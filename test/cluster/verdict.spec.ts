@@ -46,6 +46,15 @@ describe('the verdict on a client', () => {
     expect(judge(given(1, 2), log(1))).toEqual({ ...CLEAN, untold: ['t/2'] });
   });
 
+  it('takes what was lost and written again for two events, which need a gap between them', () => {
+    const at = (number: number, offset: string): Given => ({ topic: 't', number, offset });
+    const gap: Given = { topic: 't', gap: 'rewound' };
+    const written = log(1, 2);
+    expect(judge([at(1, 'a-1'), at(2, 'a-9'), gap, at(2, 'a-2')], written)).toEqual({ ...CLEAN, gaps: 1 });
+    expect(judge([at(1, 'a-1'), at(2, 'a-9'), at(2, 'a-2')], written)).toEqual({ ...CLEAN, untold: ['t/2'] });
+    expect(judge([at(1, 'a-1'), at(2, 'a-2'), gap, at(2, 'a-2')], written)).toMatchObject({ doubled: ['t/2'] });
+  });
+
   it('names what came before a record of another topic that lies before it', () => {
     const logs = new Map([
       ['t', [{ number: 1, offset: 'a-1' }]],

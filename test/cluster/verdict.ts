@@ -1,6 +1,6 @@
 /** What became of the promise: compares what was acknowledged and what clients were given with the final log. */
 import { compareOffsets, parseCursor, type Offset } from '@sse-channels/protocol';
-import type { Given } from './cluster-client.js';
+import type { Given, GivenEvent } from './cluster-client.js';
 
 /** A record of a topic's final log. */
 export interface LogRecord {
@@ -88,7 +88,7 @@ export function judgeClient(given: readonly Given[], topics: readonly string[], 
       reading.gap();
       continue;
     }
-    const offset = reading.take(item.number);
+    const offset = reading.take(item);
     if (offset === null) continue;
     if (furthest !== undefined && compareOffsets(offset, furthest) < 0)
       verdict.crossed.push(`${item.topic}/${item.number}`);
@@ -110,7 +110,8 @@ interface Notes {
 /** One client's way through one topic. */
 class TopicReading {
   readonly #places = new Map<number, number>();
-  readonly #taken = new Set<number>();
+  /** Numbers, and where they were. */
+  readonly #taken = new Set<string>();
   /** The place in the log that is due. */
   #next = 0;
   /** Gaps since the last event of the log. */
@@ -128,14 +129,16 @@ class TopicReading {
   }
 
   /** The event's offset where it came in its turn; null where it did not, or is not in the log. */
-  take(number: number): Offset | null {
+  take({ number, offset }: GivenEvent): Offset | null {
     const place = this.#places.get(number);
-    if (this.#taken.has(number)) {
+    const there = place === undefined ? undefined : this.log[place]?.offset;
+    const taken = `${number} at ${offset ?? there}`;
+    if (this.#taken.has(taken)) {
       this.notes.doubled.push(this.#name(number));
       return null;
     }
-    this.#taken.add(number);
-    if (place === undefined) {
+    this.#taken.add(taken);
+    if (place === undefined || (offset !== undefined && offset !== there)) {
       this.#ghosts.push(number);
       return null;
     }
@@ -145,7 +148,7 @@ class TopicReading {
     }
     this.#skipTo(place);
     this.#next = place + 1;
-    return this.log[place]?.offset ?? null;
+    return there ?? null;
   }
 
   gap(): void {

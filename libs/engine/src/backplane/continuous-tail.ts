@@ -99,6 +99,11 @@ export class ContinuousTail {
     return this.#later;
   }
 
+  /** Whether what was handed over may be gone from the log; whoever is told of it goes on from there. */
+  get doubtful(): boolean {
+    return this.#doubtful;
+  }
+
   /** Sees to it that every record up to this offset is handed over: where the tail does not vouch for it, the log is read. */
   reach(offset: Offset): void {
     if (this.#ended || this.#tail === undefined || compareOffsets(this.position, offset) >= 0) return;

@@ -102,7 +102,7 @@ export class Feed {
   /** Whether the position has got to this offset. */
   covers(offset: Offset): boolean {
     // In a fan-out all who follow several topics ask for the same.
-    if (offset === this.#covered) return true;
+    if (offset === this.#covered && !this.#tail.doubtful) return true;
     const covers = compareOffsets(this.position, offset) >= 0;
     if (covers) this.#covered = offset;
     return covers;

@@ -241,7 +241,9 @@ export class TopicSource implements Source {
     }
     if (!this.#covers(framed.offset)) {
       this.#held = true;
-      for (const { subscription: other } of this.#lanes.values()) other.feed.reach(framed.offset);
+      // What its own feed doubts may be gone: no other one would ever get there.
+      if (subscription.feed.covers(framed.offset))
+        for (const { subscription: other } of this.#lanes.values()) other.feed.reach(framed.offset);
       return null;
     }
     subscription.advance(framed);
