@@ -76,7 +76,7 @@ export class Feed {
       onRecord: (record) => this.#push(this.frame(record)),
       onGap: (reason, from) => {
         this.#covered = undefined;
-        this.#push(this.frameGap(reason, from));
+        this.#push(this.frameGap(reason, from), reason !== 'trimmed');
         listener.onGap(this, reason);
       },
       onError: (error) => listener.onError(error, `reading the log of "${topic.name}"`),
@@ -136,6 +136,8 @@ export class Feed {
     const { ring } = this;
     if (compareOffsets(offset, ring.floor) < 0 || compareOffsets(offset, this.position) > 0) return false;
     const { index } = ring.placeAfter(offset);
+    // Where the log went back, what is in the order is not in the log for that.
+    if (ring.isRewound && (index <= ring.start || ring.at(index - 1).offset !== offset)) return false;
     if (index === ring.end) return true;
     const { maxEvents, maxAgeMs } = this.topic.channel.retention;
     const oldest = ring.at(index).record;
@@ -239,11 +241,15 @@ export class Feed {
     return new FrameRing(this.#tail.position, (form, framed) => this.frameAs(form, framed));
   }
 
-  #push(framed: FramedRecord): void {
+  #push(framed: FramedRecord, goesBack = false): void {
     this.#ring ??= this.#newRing();
-    this.#ring.push(framed);
+    this.#ring.push(framed, goesBack);
     const index = this.#ring.end - 1;
-    if (index === this.#ring.rewoundAt) this.newest?.clear();
+    if (index === this.#ring.rewoundAt) {
+      this.newest?.clear();
+      // What they answer may be from before.
+      this.#reads.clear();
+    }
     this.newest?.set(framed, index);
     this.listener.onNews(this);
   }

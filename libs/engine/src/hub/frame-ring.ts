@@ -105,13 +105,19 @@ export class FrameRing {
     return this.#base + this.#records.length;
   }
 
+  /** Whether it holds a gap that led back. */
+  get isRewound(): boolean {
+    return this.rewoundAt !== undefined && this.rewoundAt >= this.#start;
+  }
+
   at(index: number): FramedRecord {
     return this.#records[index - this.#base] as FramedRecord;
   }
 
-  push(framed: FramedRecord): void {
+  /** @param goesBack for a gap: what was known so far says nothing of what comes, whatever its offset */
+  push(framed: FramedRecord, goesBack = false): void {
     const newest = this.#records.at(-1)?.offset ?? this.floor;
-    if (framed.record === null && compareOffsets(framed.offset, newest) < 0) this.#rewind(framed.offset);
+    if (goesBack || (framed.record === null && compareOffsets(framed.offset, newest) < 0)) this.#rewind(framed.offset);
     this.#records.push(framed);
     this.#bytes += framed.frame.length;
     this.totalBytes += framed.frame.length;
@@ -138,7 +144,7 @@ export class FrameRing {
   prepend(older: readonly FramedRecord[], floor: Offset): boolean {
     const bytes = older.reduce((sum, { frame }) => sum + frame.length, 0);
     // The gap of a rewind leads to the log's other past.
-    if (this.rewoundAt !== undefined && this.rewoundAt >= this.#start) return false;
+    if (this.isRewound) return false;
     if (this.end - this.#start + older.length > MAX_RING_RECORDS || this.#bytes + bytes > MAX_RING_BYTES) return false;
     this.#records = [...older, ...this.#records.slice(this.#start - this.#base)];
     this.#base = this.#start -= older.length;

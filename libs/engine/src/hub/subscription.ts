@@ -66,6 +66,8 @@ export class Subscription implements Source {
   #leftRing = false;
   #page: Page | undefined;
   #pageIndex = 0;
+  /** The ring's last rewind when the page was read: what was read before another one is gone. */
+  #rewoundAt: number | undefined;
   /** The page's next record, framed once however often it is looked at. */
   #framed: FramedRecord | undefined;
   #loading = false;
@@ -303,6 +305,7 @@ export class Subscription implements Source {
       this.#leftRing = true;
       this.#page = undefined;
     }
+    if (this.#page !== undefined && this.#rewoundAt !== ring.rewoundAt) this.#page = this.#framed = undefined;
     const record = this.#page?.records[this.#pageIndex];
     if (record !== undefined) return (this.#framed ??= this.feed.frame(record));
     if (this.#page !== undefined && !this.#page.more) this.offset = laterOffset(this.offset, this.#page.head);
@@ -368,7 +371,12 @@ export class Subscription implements Source {
   }
 
   async #load(start: ReadStart): Promise<Page> {
-    const page = await this.feed.read(start);
+    const { ring } = this.feed;
+    let page: Page;
+    do {
+      this.#rewoundAt = ring.rewoundAt;
+      page = await this.feed.read(start);
+    } while (this.#rewoundAt !== ring.rewoundAt);
     if (!page.intact) this.#gap = this.feed.frameGap(page.reason ?? 'reset', page.from);
     this.#begin(page);
     return page;
