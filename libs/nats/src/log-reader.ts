@@ -62,7 +62,7 @@ export class LogReader {
     if (given.length === 0 && floor !== null && !found.complete)
       return this.#readAfter(subject, { place: floor, reason: null, message: floor }, limit, known);
     const from = floor ?? (await this.#placeBefore(given[0]));
-    const head = await this.#head(subject, found, from, known);
+    const head = this.#head(found, from, known);
     return { ...this.#page(from, given, groups, null, found.complete, head), intact: true, reason: null };
   }
 
@@ -87,7 +87,7 @@ export class LogReader {
     const given = after(found.messages, place.sequence);
     if (given.length === 0 && !found.complete)
       return this.#readAfter(subject, { place, reason, message: floor }, limit, known);
-    const head = await this.#head(subject, found, place, known);
+    const head = this.#head(found, place, known);
     return {
       ...this.#page(place, given, groups, offsetOf(place), found.complete, head),
       intact: reason === null,
@@ -106,7 +106,7 @@ export class LogReader {
       const given = count === 0 ? [] : kept.slice(-count);
       const before = given[0] === undefined ? undefined : messages[messages.indexOf(given[0]) - 1];
       const found: Found = { messages, complete: true };
-      const head = await this.#head(subject, found, START, known);
+      const head = this.#head(found, START, known);
       const from = given[0] === undefined ? placeOf(head) : (before ?? (await this.#placeBefore(given[0])));
       const complete = given.length <= limit;
       const page = this.#page(from, given.slice(0, limit), groups, first === 1 ? null : offsetOf(from), complete, head);
@@ -245,14 +245,8 @@ export class LogReader {
   }
 
   /** Up to where a complete read has come. */
-  async #head(subject: string, { messages, complete }: Found, place: Place, known: Place): Promise<Offset> {
-    const last = messages.at(-1) ?? place;
-    if (complete && this.stream.replicas > 1) {
-      // Any replica may have answered. The leader has what was stored before it was asked, so all that is known.
-      const newest = await this.stream.lastOfLeader(subject);
-      if (newest !== null && newest.sequence > last.sequence) return offsetOf(last);
-    }
-    return laterOffset(offsetOf(known), laterOffset(offsetOf(last), offsetOf(place)));
+  #head({ messages }: Found, place: Place, known: Place): Offset {
+    return laterOffset(offsetOf(known), laterOffset(offsetOf(messages.at(-1) ?? place), offsetOf(place)));
   }
 
   #page(

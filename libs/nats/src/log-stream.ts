@@ -3,7 +3,7 @@ import type { StreamConfig, StreamInfo, StreamUpdateConfig } from '@nats-io/jets
 import { SseChannelsError } from '@sse-channels/protocol';
 import { RequestError, type NatsLink } from './nats-link.js';
 import type { CheckedOptions } from './options.js';
-import { readMessage, readPulled, type StoredMessage } from './record-message.js';
+import { readMessage, readOfLeader, readPulled, type LeaderMessage, type StoredMessage } from './record-message.js';
 import type { TopicSubjects } from './topic-subjects.js';
 
 /** The first version that tells the time of what it republishes. */
@@ -167,8 +167,24 @@ export class LogStream {
     return this.replicas === 1 ? this.get(sequence) : this.#ofLeader({ seq: sequence });
   }
 
-  /** At most `limit` messages of a subject from a sequence on. */
+  /** At most `limit` messages of a subject from a sequence on, with all that were acknowledged before this was called. */
   async page(subject: string, sequence: number, limit: number): Promise<Messages> {
+    const page = await this.#pageOfAny(subject, sequence, limit);
+    if (page.more || this.replicas === 1) return page;
+    // Any replica may have answered, one that is far behind as well. The leader has everything.
+    const newest = await this.lastOfLeader(subject);
+    const messages = [...page.messages];
+    for (let from = (messages.at(-1)?.sequence ?? sequence - 1) + 1; newest !== null && from <= newest.sequence;) {
+      if (messages.length === limit) return { messages, more: true };
+      const message = await this.#ofLeader({ seq: from, next_by_subj: subject });
+      if (message === null) break;
+      messages.push(message);
+      from = message.sequence + 1;
+    }
+    return { messages, more: false };
+  }
+
+  async #pageOfAny(subject: string, sequence: number, limit: number): Promise<Messages> {
     const found: StoredMessage[] = [];
     let from = Math.max(1, sequence);
     while (found.length < limit) {
@@ -355,22 +371,10 @@ export class LogStream {
     return answer;
   }
 
-  /** Without the record. */
   async #ofLeader(query: object): Promise<StoredMessage | null> {
     try {
-      const { message } = await this.#call<{
-        message: { subject: string; seq: number; hdrs?: string; time: string };
-      }>(`STREAM.MSG.GET.${this.name}`, query);
-      const time = /^Sse-Time: (\d+)\r$/m.exec(Buffer.from(message.hdrs ?? '', 'base64').toString())?.[1];
-      const storedAt = Date.parse(message.time);
-      return {
-        sequence: message.seq,
-        tag: time === undefined ? storedAt : Number(time),
-        storedAt,
-        subject: message.subject,
-        previous: 0,
-        record: null,
-      };
+      const { message } = await this.#call<{ message: LeaderMessage }>(`STREAM.MSG.GET.${this.name}`, query);
+      return readOfLeader(message);
     } catch (error) {
       if (error instanceof RequestError && error.code === MESSAGE_NOT_FOUND) return null;
       throw error;
@@ -490,7 +494,7 @@ export class LogStream {
   }
 
   get #timeoutMs(): number {
-    return this.options.readTimeoutMs;
+    return Math.min(CALL_TIMEOUT_MS, this.options.readTimeoutMs);
   }
 }
 

@@ -41,6 +41,8 @@ import { TopicTrimmer } from './topic-trimmer.js';
 
 /** How long one attempt to append waits for its acknowledgement. */
 const ATTEMPT_TIMEOUT_MS = 2_000;
+/** How long JetStream may leave a process that starts without an answer. */
+const BEGIN_MS = 10_000;
 /** First and longest pause before what failed is tried again. */
 const RETRY_MS = 50;
 const MAX_RETRY_MS = 500;
@@ -173,14 +175,7 @@ export class NatsBackplane implements Backplane {
     const space = new LogSpace(stream, link, this.#subjects);
     try {
       stream.checkVersion();
-      const { info, raised } = await stream.ensure((message) => this.#warnOnce(message));
-      space.adopt(info.created);
-      if (raised) await space.dropMarks();
-      await space.readMarks();
-      await space.keepMarks();
-      await space.look();
-      // Nobody reads yet.
-      space.takeCut();
+      await this.#begin(stream, space);
       link.subscribe(space.rewoundSubject, () => void this.#recover());
       await link.flush();
     } catch (error) {
@@ -272,6 +267,29 @@ export class NatsBackplane implements Backplane {
     space.learn(sequence, tag, Date.now());
     this.#trimmer.appended(subject, sequence, payload.length, retention);
     return formatCursor(space.epoch, formatOffset(sequence, tag));
+  }
+
+  /** Waits a while for an answer: a cluster gives none while it chooses who leads, or while another node has it make the stream. */
+  async #begin(stream: LogStream, space: LogSpace): Promise<void> {
+    const deadline = performance.now() + BEGIN_MS;
+    for (;;) {
+      try {
+        const { info, raised } = await stream.ensure((message) => this.#warnOnce(message));
+        space.adopt(info.created);
+        if (raised) await space.dropMarks();
+        await space.readMarks();
+        await space.keepMarks();
+        await space.look();
+        // Nobody reads yet.
+        space.takeCut();
+        return;
+      } catch (error) {
+        const why = error instanceof SseChannelsError ? error.cause : error;
+        const isRefused = !(why instanceof RequestError) || why.failure === 'refused';
+        if (isRefused || performance.now() > deadline) throw error;
+        await pause(MAX_RETRY_MS);
+      }
+    }
   }
 
   /** What the stream allows of what a channel asks for. */

@@ -43,7 +43,9 @@ export interface LinkListener {
 }
 
 interface Waiting {
-  readonly deadline: number;
+  /** For the next answer. */
+  deadline: number;
+  readonly timeoutMs: number;
   /** @returns whether more is to come */
   take(message: Msg): boolean;
   reject(error: RequestError): void;
@@ -124,6 +126,7 @@ export class NatsLink {
         payload,
         {
           deadline: performance.now() + timeoutMs,
+          timeoutMs,
           take: (message) => {
             resolve(message);
             return false;
@@ -137,6 +140,7 @@ export class NatsLink {
 
   /**
    * Asks, and resolves to all answers before the one that has a status, which is given with them.
+   * @param timeoutMs for each of them
    * @param isLast answers without a status of which none follows
    * @throws rejects with RequestError
    */
@@ -150,6 +154,7 @@ export class NatsLink {
       const messages: Msg[] = [];
       this.#ask(subject, payload, {
         deadline: performance.now() + timeoutMs,
+        timeoutMs,
         take: (message) => {
           const { headers } = message;
           if (headers !== undefined && headers.code !== 0) {
@@ -168,6 +173,7 @@ export class NatsLink {
 
   /**
    * Asks for messages that come under their own subjects.
+   * @param timeoutMs for each of them
    * @param most resolves after so many, or at the first that has a status
    * @throws rejects with RequestError
    */
@@ -183,13 +189,11 @@ export class NatsLink {
         subscription = this.subscribe(inbox, (message) => {
           if ((message.headers?.code ?? 0) !== 0) return resolve(messages);
           messages.push(message);
+          waiting.deadline = performance.now() + timeoutMs;
           if (messages.length === most) resolve(messages);
         });
-        this.#wait(token, {
-          deadline: performance.now() + timeoutMs,
-          take: () => false,
-          reject,
-        });
+        const waiting: Waiting = { deadline: performance.now() + timeoutMs, timeoutMs, take: () => false, reject };
+        this.#wait(token, waiting);
         this.connection.publish(subject, payload, { reply: inbox });
       });
     } finally {
@@ -262,7 +266,8 @@ export class NatsLink {
         new RequestError('nobody', 'No server answers for it: JetStream has no leader, or no stream.'),
       );
     }
-    if (!waiting.take(message)) this.#waiting.delete(token);
+    if (waiting.take(message)) waiting.deadline = performance.now() + waiting.timeoutMs;
+    else this.#waiting.delete(token);
   }
 
   #lookAtDeadlines(): void {

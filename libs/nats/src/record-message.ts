@@ -66,7 +66,39 @@ export function readPulled(message: Msg): StoredMessage | null {
   return read(message, Number(parts[sequenceAt]), Math.floor(Number(parts[sequenceAt + 2]) / 1e6), message.subject);
 }
 
-function read(message: Msg, sequenceOf: number, storedAtOf: number, subjectOf: string): StoredMessage | null {
+/** A message as the leader gives it. */
+export interface LeaderMessage {
+  readonly subject: string;
+  readonly seq: number;
+  /** In base64, as the data. */
+  readonly hdrs?: string;
+  readonly data?: string;
+  readonly time: string;
+}
+
+/** Reads a message that the leader gave. */
+export function readOfLeader({ subject, seq, hdrs = '', data = '', time }: LeaderMessage): StoredMessage | null {
+  const headers = Buffer.from(hdrs, 'base64')
+    .toString()
+    .split('\r\n')
+    .map((line): [name: string, values: string[]] => {
+      const colon = line.indexOf(':');
+      return [line.slice(0, colon), [line.slice(colon + 1).trim()]];
+    });
+  return read({ headers, data: Buffer.from(data, 'base64') }, seq, Date.parse(time), subject);
+}
+
+interface HeadersAndData {
+  readonly headers?: Iterable<[name: string, values: string[]]> | undefined;
+  readonly data: Uint8Array;
+}
+
+function read(
+  message: HeadersAndData,
+  sequenceOf: number,
+  storedAtOf: number,
+  subjectOf: string,
+): StoredMessage | null {
   if (message.headers === undefined && sequenceOf === 0) return null;
   let sequence = sequenceOf;
   let previous = 0;
