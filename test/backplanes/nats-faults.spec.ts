@@ -115,6 +115,8 @@ const KEEP: Retention = { maxEvents: 5_000, maxAgeMs: 3_600_000, maxBytes: 100_0
     const follower = follow(backplane, 'a/1');
     await follower.opened;
     await server.kill();
+    // What is sent before the process has heard of it may have been written.
+    await eventually(() => backplane.state === 'down', 'the loss is noticed');
     await expect(append(backplane, 'a/1', 10)).rejects.toMatchObject({ name: 'AppendError', outcome: 'not-written' });
     await expect(backplane.read('a/1', null, 10)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     expect(backplane.state).toBe('down');

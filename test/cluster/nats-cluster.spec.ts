@@ -23,7 +23,7 @@ const TOPICS = 12;
   }, 60_000);
 
   it('rolling kills: every acknowledged record once and in order, to followers and to readers who come back with a cursor', async () => {
-    const [publisher, reader] = [await open(), await open()];
+    const [publisher, reader] = await Promise.all([open(), open()]);
     let cursor = parseCursor(await publisher.append('t/0', { name: 'n', data: '0' }, KEEP))?.offset as Offset;
     const acknowledged = new Map<string, number[]>();
     const followers = new Map<string, { numbers: number[]; gaps: string[]; tail: ContinuousTail }>();

@@ -8,7 +8,9 @@ import { findProgram, leaveOut } from '../programs.js';
 import { ServerUnderTest } from './server-under-test.js';
 
 /** How long three servers may take to find each other and to choose a leader, in milliseconds. */
-const START_MS = 30_000;
+const START_MS = 15_000;
+/** In one start of a hundred or so, 2.10 takes a cluster of three for one of two, for good: then another one is started. */
+const MAX_TRIES = 3;
 
 /** The first version that tells the time of a record that it republishes. */
 const OLDEST = [2, 10] as const;
@@ -129,23 +131,22 @@ export class NatsCluster {
   private constructor(readonly servers: readonly NatsServer[]) {}
 
   static async start(settings: NatsSettings = {}): Promise<NatsCluster> {
+    for (let tries = 1; ; tries += 1) {
+      const cluster = await NatsCluster.#make(settings);
+      try {
+        await cluster.#begin();
+        return cluster;
+      } catch (error) {
+        await cluster.stop();
+        if (tries === MAX_TRIES) throw error;
+      }
+    }
+  }
+
+  static async #make(settings: NatsSettings): Promise<NatsCluster> {
     const members: Member[] = [];
     for (let made = 0; made < 3; made += 1) members.push({ name: `member-${made}`, routePort: await freePort() });
-    const cluster = new NatsCluster(
-      await Promise.all(members.map((member) => NatsServer.make(settings, member, members))),
-    );
-    try {
-      // None of them answers before two are there.
-      await Promise.all(cluster.servers.map((server) => server.start()));
-      for (const server of cluster.servers) {
-        await eventually(() => server.knowsLeader(), `${server.name} knows who leads`, START_MS);
-      }
-      await eventually(() => cluster.#isWhole(), 'all three servers see each other', START_MS);
-    } catch (error) {
-      await cluster.stop();
-      throw error;
-    }
-    return cluster;
+    return new NatsCluster(await Promise.all(members.map((member) => NatsServer.make(settings, member, members))));
   }
 
   get urls(): readonly string[] {
@@ -154,6 +155,15 @@ export class NatsCluster {
 
   async stop(): Promise<void> {
     await Promise.all(this.servers.map((server) => server.stop()));
+  }
+
+  async #begin(): Promise<void> {
+    // None of them answers before two are there.
+    await Promise.all(this.servers.map((server) => server.start()));
+    for (const server of this.servers) {
+      await eventually(() => server.knowsLeader(), `${server.name} knows who leads`, START_MS);
+    }
+    await eventually(() => this.#isWhole(), 'all three servers see each other', START_MS);
   }
 
   /** A server answers before the others have found it, and then no stream can be placed on it. */

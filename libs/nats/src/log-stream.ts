@@ -172,9 +172,10 @@ export class LogStream {
     const page = await this.#pageOfAny(subject, sequence, limit);
     if (page.more || this.replicas === 1) return page;
     // Any replica may have answered, one that is far behind as well. The leader has everything.
-    const newest = await this.lastOfLeader(subject);
+    const last = (await this.lastOfLeader(subject))?.sequence ?? 0;
     const messages = [...page.messages];
-    for (let from = (messages.at(-1)?.sequence ?? sequence - 1) + 1; newest !== null && from <= newest.sequence;) {
+    let from = (messages.at(-1)?.sequence ?? sequence - 1) + 1;
+    while (from <= last) {
       if (messages.length === limit) return { messages, more: true };
       const message = await this.#ofLeader({ seq: from, next_by_subj: subject });
       if (message === null) break;
