@@ -99,17 +99,13 @@ function runsOf(engine: EngineName, seed: number): Run[] {
     seconds: options.seconds,
     settleMs: options.settle * 1_000,
   };
-  const ofEngine = FAULTS.filter(({ engines: of }) => of.includes(engine === 'naive' ? 'redis' : engine));
-  if (named !== null) {
-    return ofEngine.filter(({ name }) => named.includes(name)).map((fault) => ({ fault, engine, seed, load }));
-  }
-  const applies = ofEngine.filter(({ open }) => open?.[engine] === undefined);
-  for (const { name, open } of ofEngine) {
-    if (open?.[engine] !== undefined && seed === options.seed) console.log(`open   ${name} ${engine}: ${open[engine]}`);
-  }
-  if (!options.short) return applies.map((fault) => ({ fault, engine, seed, load }));
+  const faults = FAULTS.filter(
+    ({ name, engines: of }) =>
+      of.includes(engine === 'naive' ? 'redis' : engine) && (named === null || named.includes(name)),
+  );
+  if (named !== null || !options.short) return faults.map((fault) => ({ fault, engine, seed, load }));
   const { fault: first, seconds } = allInTurn(engine, load);
-  const others = applies.filter((fault) => 'script' in fault || fault.inTurnSeconds === undefined);
+  const others = faults.filter((fault) => 'script' in fault || fault.inTurnSeconds === undefined);
   return [
     { fault: first, engine, seed, load: { ...load, seconds } },
     ...others.map((fault) => ({ fault, engine, seed, load })),

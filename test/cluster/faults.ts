@@ -35,8 +35,6 @@ export type Fault = {
   readonly name: string;
   readonly what: string;
   readonly engines: readonly EngineName[];
-  /** Where the promise is known not to hold yet, and how: there it is tried only where it is named, and said to be open elsewhere. */
-  readonly open?: Partial<Record<EngineName, string>>;
 } & (
   | {
       readonly trial: (load: Load) => TrialOf;
@@ -102,18 +100,12 @@ export const FAULTS: readonly Fault[] = [
     name: 'T7',
     what: 'an older store comes back',
     engines: BOTH,
-    open: {
-      nats: 'in one run of three live records come before the word of what was lost, which then is missed or not told',
-    },
     script: rewoundStore,
   },
   {
     name: 'T8',
     what: 'the engine loses the end of what it acknowledged, again and again',
     engines: BOTH,
-    open: {
-      nats: 'live records may come before the word of what was lost, which then is missed or not told',
-    },
     trial: () => ({
       allow: { gaps: true, lost: true },
       cluster: { engineSettings: { redis: { appendfsync: 'everysec' } } },
@@ -177,7 +169,6 @@ export const FAULTS: readonly Fault[] = [
     name: 'T17',
     what: 'three replicas, killed in turn',
     engines: ['nats'],
-    open: { nats: 'the tails of nodes do not come back after a server was lost' },
     trial: () => ({
       allow: { late: true },
       cluster: { engineSettings: { replicated: true } },

@@ -48,8 +48,8 @@ export class ContinuousTail {
   #placedHead: Offset = '';
   /** The tail suspects a loss that no read has looked for yet. */
   #suspected = false;
-  /** No read has answered yet since it did: the log may have gone back. */
-  #doubtful = false;
+  /** Up to here nothing is in doubt, as long as no read has answered since the tail suspected a loss: the log may have gone back. */
+  #undoubted: Offset | undefined;
   #filling = false;
   #ended = false;
   #wake: (() => void) | undefined;
@@ -88,7 +88,7 @@ export class ContinuousTail {
   /** Every record up to this offset of the log space has been handed over. */
   get position(): Offset {
     if (this.#tail === undefined) return this.#head;
-    if (this.#filling) return this.#doubtful ? earlierOffset(this.#head, this.#tail.position) : this.#head;
+    if (this.#filling) return this.#undoubted ?? this.#head;
     const { position } = this.#tail;
     // Asked by every connection that is given an event: nearly always nothing has moved since the last.
     if (position !== this.#placed || this.#head !== this.#placedHead) {
@@ -101,7 +101,7 @@ export class ContinuousTail {
 
   /** Whether what was handed over may be gone from the log; whoever is told of it goes on from there. */
   get doubtful(): boolean {
-    return this.#doubtful;
+    return this.#undoubted !== undefined;
   }
 
   /** Sees to it that every record up to this offset is handed over: where the tail does not vouch for it, the log is read. */
@@ -139,7 +139,9 @@ export class ContinuousTail {
   #suspect(): void {
     if (this.#ended) return;
     // A read that is under way may have looked before the loss, so one more follows it.
-    this.#suspected = this.#doubtful = true;
+    this.#suspected = true;
+    const vouched = this.#tail === undefined ? this.#head : earlierOffset(this.#head, this.#tail.position);
+    this.#undoubted = this.#undoubted === undefined ? vouched : earlierOffset(this.#undoubted, vouched);
     if (!this.#filling && this.#head !== '') void this.#fill(this.#head);
   }
 
@@ -169,7 +171,7 @@ export class ContinuousTail {
       }
       if (this.#ended) return;
       retryMs = RETRY_MS;
-      if (!this.#suspected) this.#doubtful = false;
+      if (!this.#suspected) this.#undoubted = undefined;
       if (after === null) this.#head = page.from;
       if (!page.intact) {
         this.#head = page.from;
