@@ -5,6 +5,9 @@ import { RequestError, type NatsLink } from './nats-link.js';
 import type { StoredMessage } from './record-message.js';
 import { TopicSubjects } from './topic-subjects.js';
 
+/** When the stream was made. */
+const EPOCH = '1970-01-01T00:00:00Z';
+
 describe('looks at the log space', () => {
   it('that nobody answers fail those who asked, and none that come later', async () => {
     const asked: Array<(sequence: number | null) => void> = [];
@@ -90,21 +93,21 @@ function logOf(count: number) {
   const log = Array.from({ length: count }, (_, index) => messageOf(index + 1));
   const marks = { written: [] as string[], fail: false };
   const stream = {
-    info: async () => Promise.resolve({ created: '1970-01-01T00:00:00Z', state: { last_seq: log.length } }),
-    get: async (sequence: number) => Promise.resolve(log[sequence - 1] ?? null),
-    next: async (_: string, sequence: number) => Promise.resolve(log[sequence - 1] ?? null),
-    lastOfLeader: async () => Promise.resolve(log.at(-1) ?? null),
-    page: async () => Promise.resolve({ messages: [], more: false }),
+    info: () => Promise.resolve({ created: EPOCH, state: { last_seq: log.length } }),
+    get: (sequence: number) => Promise.resolve(log[sequence - 1] ?? null),
+    next: (_: string, sequence: number) => Promise.resolve(log[sequence - 1] ?? null),
+    lastOfLeader: () => Promise.resolve(log.at(-1) ?? null),
+    page: () => Promise.resolve({ messages: [], more: false }),
   };
   const link = {
-    request: async (_: string, mark: string) => {
+    request: (_: string, mark: string) => {
       if (marks.fail) return Promise.reject(new RequestError('lost', 'The link was lost.'));
       marks.written.push(mark);
       return Promise.resolve();
     },
   };
   const space = new LogSpace(stream as unknown as LogStream, link as unknown as NatsLink, new TopicSubjects('sse'));
-  space.adopt('1970-01-01T00:00:00Z');
+  space.adopt(EPOCH);
   return { space, log, marks };
 }
 
