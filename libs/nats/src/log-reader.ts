@@ -27,6 +27,11 @@ interface Start {
   readonly reason: GapReason | null;
   /** The message at the place, where there is one. */
   readonly message: StoredMessage | null;
+  /**
+   * After a break: it may as well begin anywhere up to this sequence, as far as it passes nothing over. The later it does, the less of
+   * other topics is given a second time to who follows several.
+   */
+  readonly cut?: number;
 }
 
 /** Messages of a filter that follow on each other. */
@@ -87,6 +92,10 @@ export class LogReader {
     const given = after(found.messages, place.sequence);
     if (given.length === 0 && !found.complete)
       return this.#readAfter(subject, { place, reason, message: floor }, limit, known);
+    if (place.tag === start.place.tag && start.cut !== undefined) {
+      const before = (given[0]?.sequence ?? Infinity) - 1;
+      place = { ...place, sequence: Math.max(place.sequence, Math.min(start.cut, before)) };
+    }
     const head = this.#head(found, place, known);
     return {
       ...this.#page(place, given, groups, offsetOf(place), found.complete, head),
@@ -126,7 +135,7 @@ export class LogReader {
       return this.#unlessBroken(place, message);
     }
     const broken = this.space.breakAfter(place, false);
-    if (broken !== null) return { place: broken.from, reason: broken.reason, message: null };
+    if (broken !== null) return { place: broken.from, reason: broken.reason, message: null, cut: broken.cut };
     // The tag is from before its message was stored, so nothing that is new is left out.
     if (message !== null) return this.#rewound(await this.space.lastStoredBy(tag, sequence));
     const last = sequence <= this.space.known.sequence ? sequence : ((await this.stream.info())?.state.last_seq ?? 0);
@@ -141,7 +150,7 @@ export class LogReader {
   #unlessBroken(place: Place, message: StoredMessage | null): Start {
     const broken = this.space.breakAfter(place, message !== null);
     if (broken === null) return { place, reason: null, message };
-    return { place: broken.from, reason: broken.reason, message: null };
+    return { place: broken.from, reason: broken.reason, message: null, cut: broken.cut };
   }
 
   #rewound(place: Place): Start {

@@ -118,20 +118,24 @@ export class LogSpace {
   }
 
   /**
-   * The break that a reader at a place has not heard of: its reason, and where the reader goes on; null where there is none.
+   * The break that a reader at a place has not heard of: its reason, where the reader goes on, and up to which sequence what is there
+   * was there before; null where there is none.
    * @param isThere whether the place's message is in the log, so that after a cut it is from after the break
    */
-  breakAfter(place: Place, isThere: boolean): { readonly reason: GapReason; readonly from: Place } | null {
-    let { sequence } = place;
+  breakAfter(
+    place: Place,
+    isThere: boolean,
+  ): { readonly reason: GapReason; readonly from: Place; readonly cut: number } | null {
+    let cut = Number.MAX_SAFE_INTEGER;
     let at = 0;
     let reason: GapReason = 'rewound';
     for (const one of this.#breaks) {
       if (one.at <= place.tag || (isThere && place.sequence > one.cut)) continue;
-      sequence = Math.min(sequence, one.cut);
+      cut = Math.min(cut, one.cut);
       at = one.at;
       if (one.reason === 'reset') reason = 'reset';
     }
-    return at === 0 ? null : { reason, from: { sequence, tag: at } };
+    return at === 0 ? null : { reason, from: { sequence: Math.min(place.sequence, cut), tag: at }, cut };
   }
 
   /** Whether a place was made by `breakAfter`, and is no message's. */

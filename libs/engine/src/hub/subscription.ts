@@ -66,7 +66,7 @@ export class Subscription implements Source {
   #leftRing = false;
   #page: Page | undefined;
   #pageIndex = 0;
-  /** The ring's last rewind when the page was read: what was read before another one is gone. */
+  /** The ring's last rewind that it has heard of. */
   #rewoundAt: number | undefined;
   /** The page's next record, framed once however often it is looked at. */
   #framed: FramedRecord | undefined;
@@ -292,6 +292,7 @@ export class Subscription implements Source {
 
   #following(): FramedRecord | null {
     if (this.#loading) return null;
+    if (this.#rewoundAt !== this.feed.ring.rewoundAt) this.#goBack();
     if (this.#gap !== undefined) return this.#gap;
     if (this.#newest !== undefined) return (this.#newest[0] as NewestRecord).framed;
     const { ring } = this.feed;
@@ -305,7 +306,6 @@ export class Subscription implements Source {
       this.#leftRing = true;
       this.#page = undefined;
     }
-    if (this.#page !== undefined && this.#rewoundAt !== ring.rewoundAt) this.#page = this.#framed = undefined;
     const record = this.#page?.records[this.#pageIndex];
     if (record !== undefined) return (this.#framed ??= this.feed.frame(record));
     if (this.#page !== undefined && !this.#page.more) this.offset = laterOffset(this.offset, this.#page.head);
@@ -315,6 +315,21 @@ export class Subscription implements Source {
     }
     void this.#readOn();
     return null;
+  }
+
+  /** The log went back: what was read, or kept, before may be gone, and a gap that is not told yet has no place there any more. */
+  #goBack(): void {
+    const { ring } = this.feed;
+    this.#rewoundAt = ring.rewoundAt;
+    this.#page = this.#framed = undefined;
+    if (this.#newest !== undefined) {
+      this.#newest = undefined;
+      this.#inRing = false;
+      this.#leftRing = true;
+    }
+    if (this.#gap === undefined || !ring.isRewound) return;
+    const back = ring.at(ring.rewoundAt as number);
+    if (compareOffsets(back.offset, this.#gap.offset) < 0) this.#gap = back;
   }
 
   /** Reads the next page; while the log cannot be reached it is tried again and again, and the stream stays open. */
