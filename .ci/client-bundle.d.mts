@@ -1,5 +1,5 @@
 /** What `client-bundle.mjs` exports. */
-export function bundleClient(): Promise<{
+export function bundleClient(names?: readonly string[]): Promise<{
   readonly code: string;
   readonly bytesByFile: ReadonlyArray<readonly [string, number]>;
 }>;

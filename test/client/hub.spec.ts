@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Controller, ForbiddenException, Module, Param, ParseIntPipe } from '@nestjs/common';
-import { createSseClient, type HubSubscription, type SseHubClient } from '@sse-channels/client';
+import { createSseClient, hub, type HubSubscription, type SseHubClient } from '@sse-channels/client';
 import { defineChannel, EventBus, Hub, SseChannel, SseChannelsModule, SseEvent, SseHub } from '@sse-channels/nest';
 import { eventually } from '@sse-channels/testing';
 import { IsInt } from 'class-validator';
@@ -50,7 +50,7 @@ describe.each(adapters)('the client of a hub, on $adapter', ({ make }) => {
   beforeEach(async () => {
     running = await startApp(make, LiveModule);
     bus = running.app.get(EventBus);
-    client = createSseClient<Channels>(running.url, { hub: '/live', retryMs: 10, maxRetryMs: 50 });
+    client = createSseClient<Channels>(`${running.url}/live`, { hub, retryMs: 10, maxRetryMs: 50 });
   });
 
   afterEach(async () => {

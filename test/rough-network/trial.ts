@@ -1,7 +1,7 @@
 /** One run of the client's hardest case: many topics on one connection, through a network that cuts, stalls, delays and truncates. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Controller, Module, Param } from '@nestjs/common';
-import { createSseClient, type ClientGap, type HubSubscription, type SseHubClient } from '@sse-channels/client';
+import { createSseClient, hub, type ClientGap, type HubSubscription, type SseHubClient } from '@sse-channels/client';
 import { defineChannel, EventBus, Hub, SseChannel, SseChannelsModule, SseEvent, SseHub } from '@sse-channels/nest';
 import { eventually } from '@sse-channels/testing';
 import { IsInt, IsString } from 'class-validator';
@@ -72,8 +72,8 @@ export async function playTrial({ seed, topics, events }: TrialOptions): Promise
   const link = await FaultyLink.listen(url);
   const bus = app.get(EventBus);
   const told: unknown[] = [];
-  const client = createSseClient<Counts>(link.origin, {
-    hub: '/live',
+  const client = createSseClient<Counts>(`${link.origin}/live`, {
+    hub,
     retryMs: 10,
     maxRetryMs: 60,
     openTimeoutMs: 250,

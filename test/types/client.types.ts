@@ -1,6 +1,7 @@
 /** The client: typed by the contract alone, whatever kind of contract it is. */
 import {
   createSseClient,
+  hub,
   type ClientEvent,
   type CursorStorage,
   type HubSubscription,
@@ -90,7 +91,7 @@ export async function accepted(signal: AbortSignal, token: () => Promise<string>
 
   // A hub: of several channels, of a list of them, of an object of them.
   type Channels = typeof ordersChannel | typeof scalesChannel;
-  const live = createSseClient<Channels>('/', { hub: '/live', storage: localStore });
+  const live = createSseClient<Channels>('/live', { hub, storage: localStore });
   const one = live.subscribe('orders/:orderId', { orderId: 42 }, { signal, lastEventId: 'e~1-0' });
   one.on('order.shipped', (data, event) => {
     same<Equal<Flat<typeof data>, Shipped>>();
@@ -102,17 +103,17 @@ export async function accepted(signal: AbortSignal, token: () => Promise<string>
   one.close();
   live.subscribe('scales').on('order.placed', ({ total }) => void (total satisfies number));
   live.subscribe('scales', {}, { signal });
-  const byList = createSseClient<[typeof ordersChannel, typeof scalesChannel]>('/live', { hub: true });
+  const byList = createSseClient<[typeof ordersChannel, typeof scalesChannel]>('/live', { hub });
   byList.subscribe('orders/:orderId', { orderId: '42' }).on('order.noted', ({ at }) => void (at satisfies number));
   const byName = createSseClient<{ orders: typeof ordersChannel; scales: typeof scalesChannel }>('/live', {
-    hub: true,
+    hub,
     validate: { 'order.shipped': z.object({ orderId: z.string(), carrier: z.string() }) },
   });
   byName.subscribe('orders/:orderId', { orderId: 1 }).on('order.placed', ({ total }) => void (total satisfies number));
   byName.subscribe({ pattern: 'orders/:orderId' }, { orderId: 1 });
   void (live satisfies SseHubClient<Channels>);
   void (one satisfies HubSubscription<typeof ordersChannel>);
-  createSseClient('/live', { hub: true })
+  createSseClient('/live', { hub })
     .subscribe('anything/:id', { id: 1 })
     .on('what.ever', (data) => {
       same<Equal<typeof data, unknown>>();
@@ -148,7 +149,7 @@ export function refused(): void {
   createSseClient('/x', { retry: 5 });
   // @ts-expect-error: a header is text
   createSseClient('/x', { headers: { a: 1 } });
-  const live = createSseClient<typeof ordersChannel | typeof scalesChannel>('/', { hub: '/live' });
+  const live = createSseClient<typeof ordersChannel | typeof scalesChannel>('/live', { hub });
   // @ts-expect-error: no such channel
   live.subscribe('order/:orderId', { orderId: 1 });
   // @ts-expect-error: a parameter is missing
@@ -158,7 +159,7 @@ export function refused(): void {
   // @ts-expect-error: no such event on this channel
   live.subscribe('orders/:orderId', { orderId: 1 }).on('order.weighed', () => undefined);
   // @ts-expect-error: the topics are the request
-  createSseClient('/', { hub: '/live', body: {} });
+  createSseClient('/live', { hub, body: {} });
   // @ts-expect-error: a hub has no events of its own
   live.on('order.shipped', () => undefined);
   // @ts-expect-error: a URL is needed

@@ -24,7 +24,13 @@ export type {
   PatternOf,
   SchemasOf,
 } from './contract/contract.js';
-export type { HubSubscription, SseHubClient, SubscribeOptions } from './hub/hub-client.js';
+export {
+  hub,
+  type HubFeature,
+  type HubSubscription,
+  type SseHubClient,
+  type SubscribeOptions,
+} from './hub/hub-client.js';
 export type { QueueOptions } from './subscription/event-queue.js';
 export type { ClientGap } from './subscription/listeners.js';
 export type { Leave, ListenOptions } from './subscription/listening.js';

@@ -3,9 +3,10 @@ import { SseChannelsError } from '@sse-channels/protocol';
 import { createConnection } from './connection/connection.js';
 import type { ConnectionOptions } from './connection/connection-options.js';
 import type { AnyEvents, ChannelsOf, Contract, SchemasOf } from './contract/contract.js';
-import { createHubClient, type SseHubClient } from './hub/hub-client.js';
-import { createIntake } from './subscription/intake.js';
+import type { HubFeature, SseHubClient } from './hub/hub-client.js';
+import { createIntake, type ClientParts } from './subscription/intake.js';
 import { createListeners } from './subscription/listeners.js';
+import { onAbort } from './subscription/listening.js';
 import { createSubscription, type Subscription } from './subscription/subscription.js';
 
 export interface SseClientOptions<C extends Contract = AnyEvents> extends ConnectionOptions {
@@ -24,8 +25,8 @@ export interface SseHubClientOptions<C extends Contract = AnyEvents> extends Omi
   SseClientOptions<ChannelsOf<C> & Contract>,
   'method' | 'body'
 > {
-  /** The hub's path, looked for from the client's URL; true: that is it. */
-  readonly hub: string | true;
+  /** What makes it the client of a hub: `hub`, as this package exports it. Who does not import it does not load it. */
+  readonly hub: HubFeature;
 }
 
 /** The client of one stream; make one with `createSseClient`. */
@@ -38,7 +39,7 @@ export interface SseClient<C extends Contract = AnyEvents> extends Subscription<
  * Makes the client of a hub: many topics on one connection.
  *
  * @example
- * const live = createSseClient<typeof ordersChannel | typeof pricesChannel>('/', { hub: '/live' });
+ * const live = createSseClient<typeof ordersChannel | typeof pricesChannel>('/live', { hub });
  * live.subscribe('orders/:orderId', { orderId: 42 }).on('order.shipped', ({ carrier }) => show(carrier));
  */
 export function createSseClient<C extends Contract = AnyEvents>(
@@ -59,43 +60,36 @@ export function createSseClient<C extends Contract = AnyEvents>(
 ): SseClient<C>;
 export function createSseClient(
   url: string | URL,
-  { hub, ...given }: SseClientOptions & { readonly hub?: string | true } = {},
+  given: SseClientOptions & { readonly hub?: HubFeature } = {},
 ): SseClient | SseHubClient {
-  const { signal } = given;
-  const options = { ...given, onError: given.onError ?? throwUncaught };
-  const client = hub
-    ? createHubClient(() => absolute(hub === true ? '' : hub, absolute(url)), options)
-    : createStreamClient(() => absolute(url), options);
+  const { signal, onError = throwUncaught, hub: create = createStreamClient } = given;
+  const client = create(() => absolute(url), { ...given, onError });
   const { close, onState } = client;
-  if (signal?.aborted === true) close();
-  else signal?.addEventListener('abort', close);
+  const forget = onAbort(signal, close);
   onState(({ status }) => {
-    if (status === 'closed') signal?.removeEventListener('abort', close);
+    if (status === 'closed') forget();
   });
   return client;
 }
 
-function createStreamClient(
-  urlOf: () => string,
-  options: SseClientOptions & { readonly onError: (error: SseChannelsError) => void },
-): SseClient {
+function createStreamClient(urlOf: () => string, options: ClientParts): SseClient {
   const listeners = createListeners(options.onError);
   const connection = createConnection(urlOf, options, {
     onError: options.onError,
     onState: (state) => void listeners.states.tell(state),
-    receive: createIntake(listeners, options.validate ?? {}, options.onError).receive,
+    receive: createIntake(listeners, options).receive,
   });
   return Object.assign(createSubscription<AnyEvents>(listeners, connection), { wake: connection.wake });
 }
 
 /** @throws SseChannelsError `INVALID_OPTION` */
-function absolute(url: string | URL, base?: string): string {
+function absolute(url: string | URL): string {
   const { document, location } = globalThis as {
     readonly document?: { readonly baseURI: string };
     readonly location?: { readonly href: string };
   };
   try {
-    return new URL(url, base ?? document?.baseURI ?? location?.href).href;
+    return new URL(url, document?.baseURI ?? location?.href).href;
   } catch (cause) {
     throw new SseChannelsError(
       'INVALID_OPTION',

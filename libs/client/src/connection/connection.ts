@@ -2,7 +2,7 @@
 import { FrameParser, SseChannelsError, type ClosingData, type ErrorData, type OpenData } from '@sse-channels/protocol';
 import type { ConnectionOptions } from './connection-options.js';
 import { differs, STARTED, type ConnectionState, type StateReason } from './connection-state.js';
-import { beginningOf, isOf, refusalOf, type End } from './end.js';
+import { isOf, JSON_TYPE, refusalOf, type End } from './end.js';
 import { keepPlace, type KeptPlace } from './kept-place.js';
 import { isLongPollAnswer } from './long-poll-answer.js';
 import { listenToPage } from './page.js';
@@ -22,7 +22,6 @@ const LONG_POLL_MS = 300_000;
 /** The longest delay that a timer can wait. */
 const MAX_DELAY_MS = 2_147_483_647;
 const STREAM_TYPE = 'text/event-stream';
-const JSON_TYPE = 'application/json';
 
 export interface ConnectionListener extends Receiver {
   onState(state: ConnectionState): void;
@@ -48,8 +47,8 @@ export interface Connection {
   readonly wake: () => void;
   /** Gives up what is open, and asks anew at once. */
   readonly renew: () => void;
-  /** Asks for something beside the stream, as the stream is asked for: a JSON body, if there is one. */
-  readonly request: (question: Question) => Promise<[status: number, body: unknown]>;
+  /** Asks beside the stream, with the headers and the patience for a 401 that it is asked for with. */
+  readonly ask: (accept: string, signal: AbortSignal, question: Question, from: string) => Promise<Response>;
   /** Closes for good. */
   readonly close: () => void;
 }
@@ -128,16 +127,7 @@ export function createConnection(
     },
     wake: () => wake(),
     renew: () => giveUp({ reason: 'opened', next: 'at-once' }),
-    async request(question) {
-      const timeout = new AbortController();
-      const timer = setTimeout(() => timeout.abort(), openTimeoutMs ?? MAX_DELAY_MS);
-      try {
-        const response = await ask(JSON_TYPE, timeout.signal, question, '');
-        return [response.status, isOf(response, JSON_TYPE) ? await response.json() : await beginningOf(response)];
-      } finally {
-        clearTimeout(timer);
-      }
-    },
+    ask,
     close: () => close('client-left'),
   };
 

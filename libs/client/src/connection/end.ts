@@ -14,6 +14,8 @@ export interface End {
   readonly afterMs?: number;
 }
 
+export const JSON_TYPE = 'application/json';
+
 /** How much of a refusal's body is told, and how long it is waited for. */
 const BODY_LENGTH = 1_000;
 const BODY_MS = 1_000;

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import type { SseChannelsError } from '@sse-channels/protocol';
 import { ScriptedFetch, settle, type ScriptedRequest, type ScriptedStream } from '../scripted-fetch.js';
 import { createSseClient, type SseHubClientOptions } from '../sse-client.js';
-import type { SseHubClient } from './hub-client.js';
+import { hub, type SseHubClient } from './hub-client.js';
 
 const url = 'https://shop.example/live';
 
@@ -26,7 +26,7 @@ afterEach(() => {
 
 function connect(options: Omit<SseHubClientOptions, 'hub'> = {}): void {
   client = createSseClient(url, {
-    hub: true,
+    hub,
     fetch: server.fetch,
     onError: (error) => errors.push(error),
     ...options,
@@ -111,8 +111,8 @@ describe('the client of a hub', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  it('looks for a path from its URL, keeps the query there, and asks for nothing before somebody listens', async () => {
-    client = createSseClient('https://shop.example/app/', { hub: '/api/live?v=2', fetch: server.fetch });
+  it('keeps the query of its URL, and asks for nothing before somebody listens', async () => {
+    client = createSseClient(new URL('https://shop.example/api/live?v=2'), { hub, fetch: server.fetch });
     const subscription = client.subscribe({ pattern: 'news' });
     await advance(10);
     const before = server.requests.length;

@@ -1,11 +1,10 @@
 /** The client of a hub: subscriptions of topics, several of one topic together, all on one connection. */
-import type { OpenData, ParamsOf, SseChannelsError } from '@sse-channels/protocol';
-import type { ConnectionOptions } from '../connection/connection-options.js';
+import type { OpenData, ParamsOf } from '@sse-channels/protocol';
 import { differs, STARTED, type ConnectionState } from '../connection/connection-state.js';
 import type { AnyEvents, ChannelOf, Contract, PatternOf } from '../contract/contract.js';
-import { createIntake, type Intake, type Schemas } from '../subscription/intake.js';
+import { createIntake, type ClientParts, type Intake } from '../subscription/intake.js';
 import { createListeners, type Listeners } from '../subscription/listeners.js';
-import { createListening, type Leave, type ListenOptions } from '../subscription/listening.js';
+import { createListening, onAbort, type Leave, type ListenOptions } from '../subscription/listening.js';
 import { createSubscription, type Subscription } from '../subscription/subscription.js';
 import { topicName } from './topic-name.js';
 import { createTopicStream } from './topic-stream.js';
@@ -67,13 +66,12 @@ interface Entry {
   count: number;
 }
 
-export interface HubClientOptions extends ConnectionOptions {
-  readonly validate?: Schemas;
-  readonly onError: (error: SseChannelsError) => void;
-}
+/** What `createSseClient` makes the client of a hub with. */
+export type HubFeature = (urlOf: () => string, options: ClientParts) => SseHubClient<any>;
 
-export function createHubClient(urlOf: () => string, options: HubClientOptions): SseHubClient<any> {
-  const { onError, validate = {} } = options;
+/** Makes a client that of a hub: `createSseClient(url, { hub })`. */
+export const hub: HubFeature = (urlOf, options) => {
+  const { onError } = options;
   const entries = new Map<string, Entry>();
   const states = createListening<[ConnectionState]>(onError);
   const stream = createTopicStream(urlOf, options, {
@@ -116,13 +114,14 @@ export function createHubClient(urlOf: () => string, options: HubClientOptions):
       const topic = topicName(typeof channel === 'string' ? channel : channel.pattern, params);
       const listeners = createListeners(onError);
       let leaves: readonly Leave[] | undefined;
+      let forget: Leave = () => undefined;
       let state = STARTED;
       const follow = (next: ConnectionState): void => {
         if (state.status === 'closed') return;
         state = next;
         void listeners.states.tell(state);
         if (state.status !== 'closed') return;
-        signal?.removeEventListener('abort', close);
+        forget();
         leaves?.forEach((leave) => leave());
       };
       const close = (): void => follow({ ...state, ...LEFT });
@@ -143,8 +142,7 @@ export function createHubClient(urlOf: () => string, options: HubClientOptions):
         ];
         if (differs(state, entry.state)) follow(entry.state);
       };
-      if (signal?.aborted === true) close();
-      else signal?.addEventListener('abort', close);
+      forget = onAbort(signal, close);
       const source = {
         get state() {
           return state;
@@ -165,7 +163,7 @@ export function createHubClient(urlOf: () => string, options: HubClientOptions):
     let entry = entries.get(topic);
     if (entry !== undefined) return entry;
     const listeners = createListeners(onError);
-    entry = { listeners, intake: createIntake(listeners, validate, onError), state: STARTED, count: 0 };
+    entry = { listeners, intake: createIntake(listeners, options), state: STARTED, count: 0 };
     entries.set(topic, entry);
     if (stream.add(topic, place)) entry.intake.begin();
     entry.state = stream.stateOf(topic);
@@ -179,4 +177,4 @@ export function createHubClient(urlOf: () => string, options: HubClientOptions):
     entry.state = state;
     void entry.listeners.states.tell(state);
   }
-}
+};

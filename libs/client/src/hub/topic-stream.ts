@@ -4,11 +4,14 @@ import type { ConnectionOptions } from '../connection/connection-options.js';
 import { createConnection } from '../connection/connection.js';
 import type { ConnectionState, StateReason } from '../connection/connection-state.js';
 import type { Receiver } from '../connection/receiver.js';
+import { beginningOf, isOf, JSON_TYPE } from '../connection/end.js';
 import { failureOf, StreamError } from '../connection/stream-error.js';
 import type { Question } from '../connection/stream-request.js';
 
 /** More topics than a URL of this length holds go in a body. */
 const URL_LENGTH = 1_800;
+/** How long the answer to a change is waited for. */
+const PATIENCE_MS = 30_000;
 /** After so long a topic that could not be given for now is asked for again. */
 const AGAIN_MS = 3_000;
 
@@ -249,9 +252,7 @@ export function createTopicStream(
     changing = true;
     const add = added.map(([topic, { place = null }]) => ({ topic, lastEventId: place }));
     const remove = removed.map(([name]) => name);
-    const [status, answer] = await connection
-      .request({ path: `/${own}`, body: { add, remove } })
-      .catch((): [number, unknown] => [0, undefined]);
+    const [status, answer] = await ask({ path: `/${own}`, body: { add, remove } });
     changing = false;
     // Another stream was asked for everything.
     if (own === id) {
@@ -262,6 +263,20 @@ export function createTopicStream(
       } else connection.renew();
     }
     changeIn(0);
+  }
+
+  /** @returns the status, 0 where there was none, and what was answered */
+  async function ask(question: Question): Promise<[status: number, body: unknown]> {
+    const timeout = new AbortController();
+    const deadline = setTimeout(() => timeout.abort(), options.openTimeoutMs ?? PATIENCE_MS);
+    try {
+      const response = await connection.ask(JSON_TYPE, timeout.signal, question, '');
+      return [response.status, isOf(response, JSON_TYPE) ? await response.json() : await beginningOf(response)];
+    } catch {
+      return [0, undefined];
+    } finally {
+      clearTimeout(deadline);
+    }
   }
 }
 

@@ -1,12 +1,18 @@
 /** What is handed over of what a stream brings: nothing twice, nothing unlike its schema. */
 import { compareOffsets, SseChannelsError, type StandardSchema } from '@sse-channels/protocol';
+import type { ConnectionOptions } from '../connection/connection-options.js';
 import type { Receiver } from '../connection/receiver.js';
 import { failureOf } from '../connection/stream-error.js';
 import type { ClientEvent } from '../contract/contract.js';
 import type { ClientGap, Listeners } from './listeners.js';
 
-/** Schemas by the names of events. */
-export type Schemas = Readonly<Record<string, StandardSchema | undefined>>;
+/** A client's options, as its parts are given them. */
+export interface ClientParts extends ConnectionOptions {
+  /** Schemas by the names of events. */
+  readonly validate?: Readonly<Record<string, StandardSchema | undefined>>;
+  /** Told what a handler or a schema failed with, and what a schema refused. */
+  readonly onError: (error: SseChannelsError) => void;
+}
 
 export interface Intake {
   readonly receive: Receiver['receive'];
@@ -16,12 +22,7 @@ export interface Intake {
   readonly begun: boolean;
 }
 
-/** @param report told what a schema failed with, and what it refused */
-export function createIntake(
-  { events, gaps }: Listeners,
-  schemas: Schemas,
-  report: (error: SseChannelsError) => void,
-): Intake {
+export function createIntake({ events, gaps }: Listeners, { validate: schemas = {}, onError }: ClientParts): Intake {
   /** The cursor of what was handed over last; undefined where the server is a stranger, whose ids mean what they will. */
   let place: string | undefined;
   return {
@@ -57,13 +58,13 @@ export function createIntake(
       const result = await schema['~standard'].validate(event.data);
       if (result.issues === undefined) return await events.tell({ ...event, data: result.value });
       const why = result.issues.map(({ message }) => message).join('; ');
-      report(
+      onError(
         new SseChannelsError('EVENT_INVALID', `${what} breaks its schema and was left out: ${why}`, {
           cause: result.issues,
         }),
       );
     } catch (error) {
-      report(failureOf(`${what}: its schema`, error));
+      onError(failureOf(`${what}: its schema`, error));
     }
     return undefined;
   }

@@ -18,6 +18,16 @@ export interface Listening<Args extends readonly unknown[]> {
   readonly tell: (...args: Args) => Promise<unknown> | undefined;
 }
 
+/**
+ * Calls a function when the signal aborts; at once where it has.
+ * @returns forgets it
+ */
+export function onAbort(signal: AbortSignal | undefined, act: () => void): Leave {
+  if (signal?.aborted === true) act();
+  else signal?.addEventListener('abort', act);
+  return () => signal?.removeEventListener('abort', act);
+}
+
 /** @param report told what a handler failed with */
 export function createListening<Args extends readonly unknown[]>(
   report: (error: SseChannelsError) => void,
@@ -28,12 +38,13 @@ export function createListening<Args extends readonly unknown[]>(
     add(handler, { signal } = {}) {
       // One handler may be added twice.
       const listener: Listener<Args> = (...args) => handler(...args);
+      let forget: Leave = () => undefined;
       const leave = (): void => {
         listeners.delete(listener);
-        signal?.removeEventListener('abort', leave);
+        forget();
       };
-      if (signal?.aborted !== true) listeners.add(listener);
-      signal?.addEventListener('abort', leave);
+      listeners.add(listener);
+      forget = onAbort(signal, leave);
       return leave;
     },
     tell(...args) {

@@ -3,7 +3,7 @@ import type { ConnectionState } from '../connection/connection-state.js';
 import type { ClientEvent, Contract, DataOf, EventOf, NameOf } from '../contract/contract.js';
 import { createEventQueue, type QueueOptions } from './event-queue.js';
 import type { ClientGap, Listeners } from './listeners.js';
-import type { Leave, ListenOptions } from './listening.js';
+import { onAbort, type Leave, type ListenOptions } from './listening.js';
 
 /** What an Observable tells; RxJS' observers are such. */
 export interface ClientObserver<T> {
@@ -81,10 +81,7 @@ export function createSubscription<C extends Contract>(listeners: Listeners, sou
   const events: Subscription<C>['events'] = (options = {}) => {
     const { signal } = options;
     const leaves: Leave[] = [];
-    const queue = createEventQueue<EventOf<C>>(options, () => {
-      for (const leave of leaves) leave();
-      signal?.removeEventListener('abort', queue.leave);
-    });
+    const queue = createEventQueue<EventOf<C>>(options, () => leaves.forEach((leave) => leave()));
     let begun = false;
     return {
       [Symbol.asyncIterator]() {
@@ -93,11 +90,8 @@ export function createSubscription<C extends Contract>(listeners: Listeners, sou
       next() {
         if (!begun) {
           begun = true;
-          if (signal?.aborted === true) queue.leave();
-          else {
-            signal?.addEventListener('abort', queue.leave);
-            leaves.push(onEnd(queue.end), listen(queue.push));
-          }
+          leaves.push(onAbort(signal, queue.leave));
+          if (signal?.aborted !== true) leaves.push(onEnd(queue.end), listen(queue.push));
         }
         return queue.next();
       },
