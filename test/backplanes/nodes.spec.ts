@@ -28,6 +28,8 @@ class CountTold {
 
 const countsChannel = defineChannel('counts/:id', { events: [CountTold] });
 
+const usersChannel = defineChannel('users/:user', { events: [CountTold] });
+
 class UserGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     const request = context.switchToHttp().getRequest<{ headers: Record<string, string>; user?: unknown }>();
@@ -82,6 +84,7 @@ for (const { name, found, start } of engines) {
         imports: [
           SseChannelsModule.forRoot({
             backplane: engine.backplane(),
+            principalChannel: usersChannel,
             drain: { windowMs: 0, graceMs: 200 },
             node: { leaseMs: 1_500 },
             limits: { perPrincipal: 2, acrossNodes: true },
@@ -143,14 +146,15 @@ for (const { name, found, start } of engines) {
       });
       const given = await busOf(one).connections.subscribe(connection, countsChannel.topic({ id: 3 }));
       for (const id of [1, 2, 3]) await busOf(one).publish(countsChannel.topic({ id }), CountTold, { n: id });
-      const events = await client.receive(2);
+      await busOf(one).toPrincipal('alice').publish(CountTold, { n: 4 });
+      const events = await client.receive(3);
 
       expect(await response.json()).toMatchObject({
         added: ['counts/2'],
         removed: ['counts/1'],
         refused: [{ topic: 'other', status: 404 }],
       });
-      expect([given, events.map(({ data }) => (data as CountTold).n)]).toEqual([true, [2, 3]]);
+      expect([given, events.map(({ data }) => (data as CountTold).n)]).toEqual([true, [2, 3, 4]]);
     }, 30_000);
 
     it('each sees, counts and ends the connections of both, and a limit holds over both', async () => {

@@ -11,8 +11,14 @@ import {
 } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { defineChannel, EventBus, SseChannel, SseChannelsModule, SseEvent, SseHub } from '@sse-channels/nest';
-import { eventually, SharedMemory, SseTestClient, type SharedMemoryNode } from '@sse-channels/testing';
-import { IsInt } from 'class-validator';
+import {
+  eventually,
+  SharedMemory,
+  SseTestClient,
+  type SharedMemoryNode,
+  type SseTestRequest,
+} from '@sse-channels/testing';
+import { IsInt, IsString } from 'class-validator';
 import { adapters, startApp, type RunningApp } from './adapters.js';
 
 @SseEvent('count.told')
@@ -21,6 +27,12 @@ class CountTold {
 }
 
 const ordersChannel = defineChannel('orders/:orderId', { events: [CountTold] });
+@SseEvent('notice.shown')
+class NoticeShown {
+  @IsString() text!: string;
+}
+
+const usersChannel = defineChannel('users/:user', { events: [NoticeShown, CountTold] });
 const newsChannel = defineChannel('news', { events: [CountTold] });
 
 @Injectable()
@@ -56,7 +68,7 @@ class OrdersController {
     return newsChannel.topic();
   }
 
-  @SseHub('live', { channels: [ordersChannel], maxTopics: 3 })
+  @SseHub('live', { channels: [ordersChannel], maxTopics: 4 })
   live() {}
 
   @SseHub('fixed', { channels: [ordersChannel], dynamic: false })
@@ -81,6 +93,7 @@ describe.each(adapters)('hubs of nodes that share a backplane, on $adapter', ({ 
       imports: [
         SseChannelsModule.forRoot({
           backplane: line,
+          principalChannel: usersChannel,
           node: { name, leaseMs: 1_000 },
           drain: { windowMs: 0, graceMs: 500 },
         }),
@@ -109,8 +122,12 @@ describe.each(adapters)('hubs of nodes that share a backplane, on $adapter', ({ 
     await Promise.all(running.splice(0).map(({ app }) => app.close()));
   });
 
-  const connect = async (node: Node, path: string): Promise<SseTestClient> => {
-    const client = await SseTestClient.connect(`${node.url}/${path}`, { headers: { 'x-user': 'alice' } });
+  const connect = async (
+    node: Node,
+    path: string,
+    { user = 'alice', ...request }: SseTestRequest & { readonly user?: string } = {},
+  ): Promise<SseTestClient> => {
+    const client = await SseTestClient.connect(`${node.url}/${path}`, { headers: { 'x-user': user }, ...request });
     clients.push(client);
     return client.opened();
   };
@@ -149,7 +166,7 @@ describe.each(adapters)('hubs of nodes that share a backplane, on $adapter', ({ 
         removed: ['orders/1'],
         refused: [
           { topic: 'orders/300', status: 403, message: 'Order 300 is not yours', comeBack: false },
-          { topic: 'orders/4', status: 400, message: 'One stream carries 3 topics at most.', comeBack: false },
+          { topic: 'orders/4', status: 400, message: 'One stream carries 4 topics at most.', comeBack: false },
         ],
       },
     });
@@ -157,7 +174,9 @@ describe.each(adapters)('hubs of nodes that share a backplane, on $adapter', ({ 
       [2, 3],
       ['orders/2', 'orders/3'],
     ]);
-    expect((await a.bus.connections.everywhere.list({ id: connection })).connections).toMatchObject([{ topics: [] }]);
+    expect((await a.bus.connections.everywhere.list({ id: connection })).connections).toMatchObject([
+      { topics: ['users/alice'] },
+    ]);
   });
 
   it('give an added topic with its replay where the client has a cursor of it', async () => {
@@ -189,6 +208,50 @@ describe.each(adapters)('hubs of nodes that share a backplane, on $adapter', ({ 
     b.line.cut();
     await eventually(() => a.bus.connections.everywhere.nodes().length === 1, 'the lease has run out');
     expect((await change(a, second.open!.connection, {})).status).toBe(404);
+  });
+
+  it('reach all streams of a principal, on every node, and nobody else', async () => {
+    const alice = [await connect(a, 'live?topic=orders/1'), await connect(b, 'live'), await connect(b, 'fixed')];
+    const others = [await connect(a, 'live', { user: 'bob' }), await connect(b, 'live', { user: '' })];
+    const cursor = await a.bus.toPrincipal('alice').publish(NoticeShown, { text: 'hello' });
+    await Promise.all(alice.map((client) => client.receive(1)));
+    await b.bus.toPrincipal('alice').publish(CountTold, { n: 2 });
+    await Promise.all(alice.map((client) => client.receive(2)));
+    await b.bus.toPrincipal('bob').publish(CountTold, { n: 3 });
+    await others[0]!.receive(1);
+
+    expect(alice.map(({ applicationEvents }) => applicationEvents.map(({ data }) => data))).toEqual(
+      alice.map(() => [{ text: 'hello' }, { n: 2 }]),
+    );
+    expect(alice[0]!.text).toContain(`\nid: ${cursor}\ntopic: users/alice\nevent: notice.shown\n`);
+    expect([told(others[0]!), told(others[1]!)]).toEqual([[3], []]);
+  });
+
+  it('give a principal that was away what it missed, by the same cursor', async () => {
+    const client = await connect(a, 'live?topic=orders/1');
+    client.leave();
+    await b.bus.publish(order(1), CountTold, { n: 1 });
+    await b.bus.toPrincipal('alice').publish(CountTold, { n: 2 });
+    await b.bus.publish(order(1), CountTold, { n: 3 });
+    const again = await connect(b, 'live?topic=orders/1', {
+      headers: { 'x-user': 'alice', 'last-event-id': client.cursor },
+    });
+    await again.receive(3);
+    expect([told(again), again.gaps]).toEqual([[1, 2, 3], []]);
+  });
+
+  it("carry a principal's topic unasked, with a cursor of its own where the client has one, and no other's", async () => {
+    const before = await a.bus.toPrincipal('alice').publish(CountTold, { n: 1 });
+    await a.bus.toPrincipal('alice').publish(CountTold, { n: 2 });
+    const client = await connect(b, 'live', {
+      method: 'POST',
+      body: { topics: [{ topic: 'users/alice', lastEventId: before }, 'users/bob'] },
+    });
+    await client.receive(1);
+    const changed = await change(a, client.open!.connection, { add: ['users/alice', 'users/bob'] });
+
+    expect([told(client), client.named('$error').map(({ data }) => data.topic)]).toEqual([[2], ['users/bob']]);
+    expect(changed.body).toMatchObject({ added: [], refused: [{ topic: 'users/bob', status: 404 }] });
   });
 
   it('give and take topics where the application says so, on whatever node, without a question', async () => {

@@ -43,6 +43,9 @@ export async function accepted(
   await bus.publishMany(orders, some);
   for (const event of some) await bus.publish(orders, event);
 
+  await bus.toPrincipal('7').publish(OrderShipped, { orderId: '7', carrier: 'DHL' });
+  await bus.toPrincipal('7').publish(placed);
+
   const topic = bus.topic(orders);
   same<
     Equal<typeof topic, BusTopic<'orders/:orderId', typeof OrderPlaced | typeof OrderShipped | typeof orderNoted>>
@@ -61,6 +64,8 @@ export async function accepted(
 }
 
 export function refused(bus: EventBus, placed: OrderPlaced, paid: OrderPaid): void {
+  // @ts-expect-error: a field of the event is missing
+  void bus.toPrincipal('7').publish(OrderShipped, { orderId: '7' });
   // @ts-expect-error: the event is on another channel
   void bus.publish(quietChannel.topic(), OrderPlaced, { total: 1 });
   // @ts-expect-error: the event is on no channel

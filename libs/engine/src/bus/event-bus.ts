@@ -35,6 +35,8 @@ export interface EventBusParts {
   readonly observer: Observer;
   /** This node's connections, where it has any. */
   readonly connections?: ConnectionDirectory;
+  /** The channel whose topics are of one principal each; it has one parameter. */
+  readonly principalChannel?: Channel<any, any> | null;
 }
 
 /** Publishes and listens, on every topic and from every node. */
@@ -130,6 +132,24 @@ export class EventBus {
     return new BusTopic(this, topic);
   }
 
+  /**
+   * The topic of one principal, which every stream of a hub that is theirs carries, on every node: what is published there reaches all
+   * of them, and who is away when they come back, as far as the log keeps it.
+   * @param principal as the option `principal` names them
+   * @throws SseChannelsError `INVALID_OPTION` where there is no `principalChannel`, `INVALID_TOPIC_PARAMETER` for an empty name or one
+   * that is too large
+   */
+  toPrincipal(principal: string): BusTopic {
+    const { principalChannel } = this.#parts;
+    if (principalChannel == null) {
+      throw new SseChannelsError(
+        'INVALID_OPTION',
+        'toPrincipal needs to know the channel: SseChannelsModule.forRoot({ principalChannel: defineChannel("users/:user", { … }) }).',
+      );
+    }
+    return this.topic(principalChannel.topic({ [onlyParameterOf(principalChannel)]: principal }) as Topic);
+  }
+
   /** @internal the history of a topic; applications use `bus.topic(topic).read()` */
   async read<Pattern extends string, E extends EventType>(
     topic: Topic<Pattern, E>,
@@ -215,6 +235,12 @@ export class EventBus {
     this.#parts.observer.eventPublished?.(topic.name, draft.name);
     return cursor;
   }
+}
+
+/** The name of a channel's one parameter. */
+function onlyParameterOf({ pattern }: Channel<any, any>): string {
+  const parameter = (pattern as string).split('/').find((segment) => segment.startsWith(':')) ?? '';
+  return parameter.slice(1);
 }
 
 /** What else `publish` takes. */

@@ -11,7 +11,7 @@ const pricesChannel = defineChannel('prices', { events: [PriceChanged] });
 const SECRET = 'x'.repeat(32);
 const MAX_TIMER_MS = 2_147_483_647;
 const KNOWN =
-  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, node, allowedHosts, allowedOrigins, principal, unknownProperties, channels, backplane, observer, cursor';
+  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, node, allowedHosts, allowedOrigins, principal, principalChannel, unknownProperties, channels, backplane, observer, cursor';
 const CHANNELS =
   'SseChannelsModule needs channels to be a list of channels; make them with defineChannel("orders/:orderId", { … }).';
 const BACKPLANE =
@@ -44,6 +44,7 @@ describe('the settings', () => {
       },
       node: { name: expect.stringMatching(/^.+:\d+$/), leaseMs: 15_000 },
       principal: expect.any(Function),
+      principalChannel: null,
       reauthorizeMs: null,
       allowedHosts: null,
       allowedOrigins: null,
@@ -105,6 +106,14 @@ describe('the settings', () => {
 
   it.each<[SseChannelsModuleOptions, string]>([
     [{ drain: { window: 1 } } as never, 'has no option "drain.window"; it knows noticeMs, windowMs, graceMs.'],
+    [
+      { principalChannel: 'users/:user' } as never,
+      'needs principalChannel to be a channel; make it with defineChannel("users/:user", { … }).',
+    ],
+    [
+      { principalChannel: defineChannel('users/:user/of/:tenant', { events: [PriceChanged] }) },
+      'needs principalChannel to have one parameter, the principal, as in "users/:user"; "users/:user/of/:tenant" has not.',
+    ],
     [{ drain: 5 } as never, 'needs drain to be an object of options, not 5.'],
     [{ drain: { graceMs: null } } as never, 'needs drain.graceMs to be a whole number from 0 to 2147483647, not null.'],
     [{ limits: { eventBytes: 0 } }, 'needs limits.eventBytes to be a whole number from 1 to 9007199254740991, not 0.'],

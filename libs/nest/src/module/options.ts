@@ -71,6 +71,12 @@ export interface SseChannelsModuleOptions {
   /** Channels to make known at boot; feature modules use `forFeature`. @default [] */
   channels?: ReadonlyArray<Channel<any, any>>;
   /**
+   * The channel of what concerns one principal and nobody else: its one parameter is the principal. Every stream of a hub carries its
+   * principal's topic besides, and counts it as one of its own; `bus.toPrincipal(user)` publishes there. It needs no route.
+   * @default none
+   */
+  principalChannel?: Channel<any, any> | null;
+  /**
    * Signs the cursors of channels, so that a client cannot make one, nor come with that of another topic or principal: it is a gap
    * with the reason `invalid`. Turning it on, and changing `bindTo`, is such a gap for all who are connected; a new secret before
    * the old one is not.
@@ -183,6 +189,7 @@ export const DEFAULT_SETTINGS: SseChannelsSettings = Object.freeze({
   }),
   node: Object.freeze({ name: `${hostname()}:${process.pid}`, leaseMs: 15_000 }),
   principal: userOf,
+  principalChannel: null,
   reauthorizeMs: null,
   allowedHosts: null,
   allowedOrigins: null,
@@ -235,6 +242,7 @@ const OTHER_OPTIONS = [
   'allowedHosts',
   'allowedOrigins',
   'principal',
+  'principalChannel',
   'unknownProperties',
   'channels',
   'backplane',
@@ -270,6 +278,7 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
   if (principal !== undefined && typeof principal !== 'function') {
     throw refuse('needs principal to be a function of the request, such as (request) => request.user?.id.');
   }
+  checkPrincipalChannel(options.principalChannel);
   const settings = {
     ...DEFAULT_SETTINGS,
     ...given(rest),
@@ -379,6 +388,19 @@ function userOf(request: unknown): string | null {
 export function checkChannels(channels: unknown, option: string): void {
   if (Array.isArray(channels) && channels.every((channel) => channel instanceof Channel)) return;
   throw refuse(`needs ${option} to be a list of channels; make them with defineChannel("orders/:orderId", { … }).`);
+}
+
+function checkPrincipalChannel(channel: unknown): void {
+  if (channel == null) return;
+  if (!(channel instanceof Channel)) {
+    throw refuse('needs principalChannel to be a channel; make it with defineChannel("users/:user", { … }).');
+  }
+  const { pattern } = channel as Channel;
+  if (pattern.split('/').filter((segment) => segment.startsWith(':')).length !== 1) {
+    throw refuse(
+      `needs principalChannel to have one parameter, the principal, as in "users/:user"; "${pattern}" has not.`,
+    );
+  }
 }
 
 /** What is wrong is named without the secret: the message ends in a log. */

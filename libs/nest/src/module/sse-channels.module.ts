@@ -79,7 +79,8 @@ export interface SseChannelsOptionsFactory {
       provide: ChannelRegistry,
       // After the settings: by then the options are known to be right.
       inject: [MODULE_OPTIONS_TOKEN, SSE_CHANNELS_SETTINGS],
-      useFactory: ({ channels = [] }: SseChannelsModuleOptions) => registering(new ChannelRegistry(), channels),
+      useFactory: ({ channels = [], principalChannel }: SseChannelsModuleOptions) =>
+        registering(new ChannelRegistry(), principalChannel == null ? channels : [...channels, principalChannel]),
     },
     {
       provide: SSE_CHANNELS_BACKPLANE,
@@ -130,14 +131,22 @@ export interface SseChannelsOptionsFactory {
     },
     {
       provide: EventBus,
-      inject: [SSE_CHANNELS_BACKPLANE, EventCodec, ChannelRegistry, SSE_CHANNELS_OBSERVER, Nodes],
+      inject: [
+        SSE_CHANNELS_BACKPLANE,
+        EventCodec,
+        ChannelRegistry,
+        SSE_CHANNELS_OBSERVER,
+        Nodes,
+        SSE_CHANNELS_SETTINGS,
+      ],
       useFactory: (
         backplane: Backplane,
         codec: EventCodec,
         channels: ChannelRegistry,
         observer: Observer,
         connections: Nodes,
-      ) => new EventBus({ backplane, codec, channels, observer, connections }),
+        { principalChannel }: SseChannelsSettings,
+      ) => new EventBus({ backplane, codec, channels, observer, connections, principalChannel }),
     },
     {
       provide: CursorSeal,

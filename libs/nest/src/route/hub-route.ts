@@ -9,6 +9,7 @@ import {
 } from '@nestjs/common';
 import {
   ChannelRegistry,
+  EventBus,
   FOR_EVER,
   Hub,
   Nodes,
@@ -35,6 +36,7 @@ import { changesInBody, topicsInBody, topicsInQuery } from './wanted-topics.js';
 export class HubRoute {
   constructor(
     private readonly hub: Hub,
+    private readonly bus: EventBus,
     private readonly nodes: Nodes,
     private readonly channels: ChannelRegistry,
     private readonly topics: HubTopics,
@@ -69,22 +71,31 @@ export class HubRoute {
   ): Promise<void> {
     const { channels, dynamic = true, maxTopics } = route.options;
     const { wanted, form } = this.#wantedIn(context, exchange);
-    const own = ownTopics(result, handlerName(context));
+    // The client may have a cursor of its own in what every stream carries; asked for it is not.
+    const cursors = new Map(wanted.map(({ name, lastEventId }) => [name, lastEventId]));
+    const own = [...this.#ofPrincipal(party), ...ownTopics(result, handlerName(context))].map(
+      ({ request: topic, grant }) => {
+        const cursor = cursors.get(topic.topic.name);
+        return { request: cursor === undefined ? topic : { ...topic, lastEventId: cursor }, grant };
+      },
+    );
+    const carried = new Set(own.map(({ request: { topic } }) => topic.name));
+    const asked = wanted.filter(({ name }) => !carried.has(name));
     const most = maxTopics ?? this.settings.limits.topicsPerConnection ?? Infinity;
-    const count = wanted.length + own.length;
+    const count = asked.length + own.length;
     if (count > most) throw new BadRequestException(`These are ${count} topics. ${tooMany(most)}`);
     const asking = { channels, exchange, request };
-    const { given, refused } = await this.topics.ask(wanted, asking);
+    const { given, refused } = await this.topics.ask(asked, asking);
     const topics = [...own, ...given];
     const [first] = refused;
     if (topics.length === 0 && first !== undefined && !dynamic) throw new HttpException(first.message, first.status);
-    const grant = await this.grants.grantOf(context, route);
+    const streamGrant = await this.grants.grantOf(context, route);
     const requests = topics.map((topic) => topic.request);
     const source = await this.hub.joinMany(requests, request.lastEventId, { ...party, form });
     for (const topic of topics) if (topic.grant !== FOR_EVER) source.grant(topic.request.topic.name, topic.grant);
     for (const refusal of refused) source.say(errorFrame(refusal));
     const { heartbeatMs, retryMs } = this.settings;
-    const plan = { source, heartbeatMs, retryMs, grant, compression: false };
+    const plan = { source, heartbeatMs, retryMs, grant: streamGrant, compression: false };
     const parts = { hub: this.hub, topics: this.topics, channels: this.channels, observer: this.observer };
     const stream = new HubStream({ ...parts, source, asking, party, form, heartbeatMs, most, dynamic });
     // Who asks again and again names other topics the next time.
@@ -106,6 +117,12 @@ export class HubRoute {
     });
     if (changed === null) throw new NotFoundException('There is no such stream; it may have ended meanwhile.');
     exchange.answer(200, changed);
+  }
+
+  /** The topic of whom the stream is of. */
+  #ofPrincipal({ principal }: Party): GivenTopic[] {
+    if (this.settings.principalChannel === null || principal === null || principal === '') return [];
+    return [{ request: { topic: this.bus.toPrincipal(principal) }, grant: FOR_EVER }];
   }
 
   #wantedIn(context: ExecutionContext, exchange: Exchange): { wanted: WantedTopic[]; form: FrameForm } {
