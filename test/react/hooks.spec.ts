@@ -1,8 +1,8 @@
 /** The hooks with a real React in Chromium, in StrictMode, on an application of the library. */
 import type { Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Controller, Get, Header, Module, Param } from '@nestjs/common';
-import { EventBus, Hub, SseChannel, SseChannelsModule } from '@sse-channels/nest';
+import { Controller, ForbiddenException, Get, Header, Module, Param } from '@nestjs/common';
+import { EventBus, Hub, SseChannel, SseChannelsModule, SseHub } from '@sse-channels/nest';
 import { eventually } from '@sse-channels/testing';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { bundleForBrowser } from '../../.ci/browser-bundle.mjs';
@@ -19,8 +19,12 @@ class CountsController {
   @SseChannel(countsChannel, 'counts/:name')
   counts(@Param('name') name: string) {
     asked.push(name);
+    if (name === 'secret') throw new ForbiddenException();
     return countsChannel.topic({ name });
   }
+
+  @SseHub('live', { channels: [countsChannel] })
+  live(): void {}
 
   @Get('page')
   @Header('content-type', 'text/html')
@@ -135,6 +139,36 @@ class CountsModule {}
 
     expect(asked.length).toBeGreaterThan(1);
     expect(await page.evaluate('knobs.heard')).toEqual(all);
+  }, 30_000);
+
+  it('open topics of a hub on one connection, and add and take them out while it is open', async () => {
+    const requests: string[] = [];
+    page.on('request', (request) => requests.push(`${request.method()} ${new URL(request.url()).pathname}`));
+    await show('live/a', 'live/b', 'live/a');
+    await shows('open none []', 'open none []', 'open none []');
+    await publish('a', 1);
+    await publish('b', 2);
+    await shows('open 1 [1]', 'open 2 [2]', 'open 1 [1]');
+    await change({ names: ['live/a', 'live/c'] });
+    await shows('open 1 [1]', 'open none []');
+    await publish('b', 3);
+    await publish('c', 4);
+    await publish('a', 5);
+    await shows('open 5 [1 5]', 'open 4 [4]');
+
+    expect([asked.sort(), connections()]).toEqual([['a', 'b', 'c'], 1]);
+    expect(requests.filter((request) => request.includes('/live'))).toEqual([
+      'GET /live',
+      expect.stringMatching(/^POST \/live\/\S+$/),
+    ]);
+    expect(complaints).toEqual([]);
+  }, 30_000);
+
+  it('say why a topic is refused, and leave the others alone', async () => {
+    await show('live/a', 'live/secret');
+    await shows('open none []', 'closed none []');
+    await publish('a', 1);
+    await shows('open 1 [1]', 'closed none []');
   }, 30_000);
 
   it('fold where events are missing, too', async () => {

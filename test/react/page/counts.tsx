@@ -1,6 +1,6 @@
 /** Components that follow counts; `?view=` says which are shown. The same ones are rendered on the server. */
 import { Activity, Suspense, useEffect, useState, type Dispatch, type SetStateAction } from 'react';
-import { createSseClient, type SseClient } from '@sse-channels/client';
+import { createSseClient, type SseClient, type SseHubClient } from '@sse-channels/client';
 import { useChannel, useConnectionState, useLatest, useReduced } from '@sse-channels/react';
 import type { countsChannel } from '../contract.js';
 
@@ -13,6 +13,8 @@ export interface Knobs {
   set?: Dispatch<SetStateAction<Shown>>;
   /** A client that no component made. */
   client?: SseClient<Contract>;
+  /** A client of many topics, of which `live/a` follows `counts/a`. */
+  live?: SseHubClient<Contract>;
 }
 
 /** A number, or why there are some missing. */
@@ -24,11 +26,14 @@ export interface Shown {
   readonly isHidden?: boolean;
 }
 
-/** Opens a channel of its own. */
+/** Opens a channel of its own, or a topic on the connection of all. */
 export function Counts({ name, knobs }: { readonly name: string; readonly knobs: Knobs }) {
   const from = name === 'late' ? 'gone~1-0' : undefined;
   const counts = useChannel(
-    (lastEventId = from) => createSseClient<Contract>(`/counts/${name}`, { lastEventId }),
+    (lastEventId = from) =>
+      name.startsWith('live/') && knobs.live !== undefined
+        ? knobs.live.subscribe('counts/:name', { name: name.slice('live/'.length) }, { lastEventId })
+        : createSseClient<Contract>(`/counts/${name}`, { lastEventId }),
     [name],
   );
   const latest = useLatest(counts, 'number.counted');

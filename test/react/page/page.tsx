@@ -6,7 +6,12 @@ import { createSseClient } from '@sse-channels/client';
 import type { countsChannel } from '../contract.js';
 import { Page, type Knobs, type Shown } from './counts.js';
 
-const knobs: Knobs = { heard: [], renders: {}, client: createSseClient<typeof countsChannel>('/counts/outside') };
+const knobs: Knobs = {
+  heard: [],
+  renders: {},
+  client: createSseClient<typeof countsChannel>('/counts/outside'),
+  live: createSseClient<typeof countsChannel>('/live', { hub: true }),
+};
 let unmount = (): void => undefined;
 
 /** @returns what a server would have rendered, if it was to be taken over */
