@@ -6,3 +6,4 @@ export function bundleForBrowser(
   readonly code: string;
   readonly bytesByFile: ReadonlyArray<readonly [string, number]>;
 }>;
+export function bundleSamplePages(): Promise<void>;

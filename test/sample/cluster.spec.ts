@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { eventually, SseTestClient } from '@sse-channels/testing';
 import type { Browser, Page } from 'playwright-core';
+import { bundleSamplePages } from '../../.ci/browser-bundle.mjs';
 import { compileProgram } from '../../.ci/compile-program.mjs';
 import { chromiumPath, launchChromium } from '../chromium.js';
 import { findNatsServer } from '../engines/nats-server.js';
@@ -27,6 +28,7 @@ describe.each(engines)('the sample on three nodes, with a server of its own ($en
   let page: Page;
 
   beforeAll(async () => {
+    await bundleSamplePages();
     cluster = await ClusterProgram.start(compileProgram('apps/sample'), '--engine', engine);
     if (chromiumPath === null) return;
     browser = await launchChromium();

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Browser, Page } from 'playwright-core';
+import { Hub } from '@sse-channels/nest';
+import { bundleSamplePages } from '../../.ci/browser-bundle.mjs';
 import { createApp } from '../../apps/sample/src/create-app.js';
 import { chromiumPath, launchChromium } from '../chromium.js';
 
@@ -21,8 +23,11 @@ const SCREENSHOTS = join(process.cwd(), 'artifacts');
   let browser: Browser;
   let page: Page;
   const complaints: string[] = [];
+  /** Streams that the page asked for. */
+  const streams: string[] = [];
 
   beforeAll(async () => {
+    await bundleSamplePages();
     app = await createApp({ logger: false });
     await app.listen(0, '127.0.0.1');
     url = await app.getUrl();
@@ -34,6 +39,7 @@ const SCREENSHOTS = join(process.cwd(), 'artifacts');
     page.on('pageerror', (error) => complaints.push(error.message));
     page.on('request', (request) => {
       if (!request.url().startsWith(url)) complaints.push(`a request to ${request.url()}`);
+      if (request.headers()['accept'] === 'text/event-stream') streams.push(request.url().slice(url.length));
     });
     await page.goto(url);
   }, 60_000);
@@ -66,6 +72,16 @@ const SCREENSHOTS = join(process.cwd(), 'artifacts');
     expect(await text('last-cursor')).toMatch(/~/);
   }, 30_000);
 
+  it('has one connection for all of its panels', async () => {
+    for (const symbol of ['GLOBEX', 'INITECH', 'UMBRELLA']) {
+      await until(`/\\d/.test(document.querySelector('[data-testid=symbol-tab-${symbol}]').textContent)`);
+    }
+    expect(streams).toEqual([
+      '/live?topic=prices%2FACME&topic=prices%2FGLOBEX&topic=prices%2FINITECH&topic=prices%2FUMBRELLA&topic=notifications%2Falice',
+    ]);
+    expect(app.get(Hub).snapshot()).toMatchObject({ connections: 1 });
+  }, 30_000);
+
   it('misses nothing over a cut: what happened meanwhile arrives once and in order', async () => {
     await page.getByTestId('cut-button').click();
     await until('/cut/i.test(document.querySelector("[data-testid=connection-state]").textContent)');
@@ -93,6 +109,29 @@ const SCREENSHOTS = join(process.cwd(), 'artifacts');
     await list.getByText('Margin call').waitFor();
     expect(await list.innerText()).toContain('<b>not markup</b>');
     expect(await list.innerText()).not.toContain('For Bob only');
+  }, 30_000);
+
+  it('looks into another inbox by the same connection, from where the page began', async () => {
+    const list = page.getByTestId('notification-list');
+    const before = streams.length;
+    await page.getByTestId('notification-user').selectOption('bob');
+    await list.getByText('For Bob only').waitFor();
+    await post('/notifications/bob', { title: 'Live for Bob' });
+    await list.getByText('Live for Bob').waitFor();
+    expect(await list.innerText()).not.toContain('Margin call');
+    await page.getByTestId('notification-user').selectOption('alice');
+    await list.getByText('Margin call').waitFor();
+    expect([await list.locator('li').count(), streams.length]).toEqual([1, before]);
+  }, 30_000);
+
+  it('is refused what is not its own, and that hurts nothing else', async () => {
+    const before = (await received()).length;
+    await page.getByTestId('notification-user').selectOption('carol');
+    await page.getByText('The inbox of carol is not yours.').first().waitFor();
+    await receivedMoreThan(before);
+    expect([await text('notification-state'), await text('connection-state')]).toEqual(['refused: 403', 'open']);
+    await page.getByTestId('notification-user').selectOption('alice');
+    await until('document.querySelector("[data-testid=notification-state]").textContent === "open"');
   }, 30_000);
 
   it('shows a report from its start to its end, over a cut', async () => {

@@ -21,7 +21,7 @@ describe('the sample as a process', () => {
   it('ends every stream with what was published and $closing on SIGTERM, and exits by itself', async () => {
     const { child, url } = await start();
     const streams = await Promise.all(
-      ['/prices/ACME/events', '/prices/QUIET/events', '/notifications/events?user=alice'].map(async (path) =>
+      ['/prices/ACME/events', '/prices/QUIET/events', '/notifications/alice/events?user=alice'].map(async (path) =>
         (await SseTestClient.connect(url + path)).opened(),
       ),
     );

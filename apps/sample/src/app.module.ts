@@ -3,6 +3,7 @@ import { Module } from '@nestjs/common';
 import { SseChannelsModule } from '@sse-channels/nest';
 import { backplaneAt } from './backplane.js';
 import { HealthController } from './health/health.controller.js';
+import { LiveController } from './live/live.controller.js';
 import { NodeModule } from './node/node.module.js';
 import { ThisNode } from './node/this-node.js';
 import { NotificationsModule } from './notifications/notifications.module.js';
@@ -28,6 +29,6 @@ import { ReportsModule } from './reports/reports.module.js';
     NotificationsModule,
     ReportsModule,
   ],
-  controllers: [PageController, HealthController],
+  controllers: [LiveController, PageController, HealthController],
 })
 export class AppModule {}

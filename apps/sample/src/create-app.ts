@@ -6,7 +6,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { Response } from 'express';
 import { AppModule } from './app.module.js';
 import { ThisNode } from './node/this-node.js';
-import { CHART_DIRECTORY, PAGE_DIRECTORY } from './page/page-files.js';
+import { PAGE_DIRECTORY, SCRIPT_DIRECTORY } from './page/page-files.js';
 
 export async function createApp(options: NestApplicationOptions = {}): Promise<NestExpressApplication> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule, options);
@@ -17,8 +17,9 @@ export async function createApp(options: NestApplicationOptions = {}): Promise<N
     response.setHeader('X-Node', id);
     next();
   });
-  app.useStaticAssets(PAGE_DIRECTORY, { prefix: '/assets/', index: false });
-  app.useStaticAssets(CHART_DIRECTORY, { prefix: '/vendor/uplot/', index: false });
+  for (const directory of [PAGE_DIRECTORY, SCRIPT_DIRECTORY]) {
+    app.useStaticAssets(directory, { prefix: '/assets/', index: false });
+  }
   // A deploy sends SIGTERM: streams end in order, and clients come back to the next process.
   app.enableShutdownHooks();
   return app;

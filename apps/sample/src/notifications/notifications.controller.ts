@@ -1,10 +1,10 @@
-/** Notifications: each user's own stream, behind a guard. */
+/** Notifications: each user's own inbox, behind a guard. */
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Param, Post, UseGuards } from '@nestjs/common';
 import { EventBus, SseChannel } from '@sse-channels/nest';
 import { IsOptional, IsString, Length, MaxLength } from 'class-validator';
 import { NotificationRaised, notificationsChannel } from './notifications.channel.js';
-import { CurrentUser, SignedInGuard } from './signed-in.guard.js';
+import { OwnInboxGuard } from './own-inbox.guard.js';
 
 class NewNotification {
   @IsString() @Length(1, 120) title!: string;
@@ -15,9 +15,9 @@ class NewNotification {
 export class NotificationsController {
   constructor(private readonly bus: EventBus) {}
 
-  @SseChannel(notificationsChannel, 'events')
-  @UseGuards(SignedInGuard)
-  events(@CurrentUser() user: string) {
+  @SseChannel(notificationsChannel, ':user/events')
+  @UseGuards(OwnInboxGuard)
+  events(@Param('user') user: string) {
     return notificationsChannel.topic({ user });
   }
 

@@ -7,5 +7,5 @@ const require = createRequire(import.meta.url);
 const root = dirname(dirname(dirname(require.resolve('uplot/package.json'))));
 
 export const PAGE_DIRECTORY = join(root, 'apps/sample/public');
-export const PAGE_FILE = join(PAGE_DIRECTORY, 'index.html');
-export const CHART_DIRECTORY = join(root, 'node_modules/uplot/dist');
+/** What `npm run build` makes of apps/sample/page. */
+export const SCRIPT_DIRECTORY = join(root, 'apps/sample/page/dist');

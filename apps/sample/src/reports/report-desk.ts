@@ -9,7 +9,7 @@ import {
   type OnModuleDestroy,
 } from '@nestjs/common';
 import { EventBus, Gap, replayFrom } from '@sse-channels/nest';
-import { defer, finalize, takeWhile, tap } from 'rxjs';
+import { defer, finalize, fromEvent, takeUntil, takeWhile, tap } from 'rxjs';
 import { untilConfirmed } from '../log/confirmed.js';
 import { reportFinished, reportProgressed, reportsChannel } from './reports.channel.js';
 
@@ -72,6 +72,14 @@ export class ReportDesk implements OnModuleDestroy {
         finalize(() => clearInterval(silence)),
       );
     });
+  }
+
+  /** Goes on with a report whose node is gone, until a signal aborts. */
+  watch(id: string, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.progress(id, null)
+      .pipe(takeUntil(fromEvent(signal, 'abort')))
+      .subscribe({ error: (error: unknown) => this.#logger.error(error) });
   }
 
   onModuleDestroy(): void {

@@ -1,14 +1,11 @@
 /** A request that writes: JSON there, JSON back, and a failure in words that can be shown. */
 
 /**
- * @param {string} url
- * @param {unknown} [body]
- * @returns {Promise<any>} the answer's JSON; null where there is none
- * @throws {Error} with a message for the reader of the page
+ * @returns the answer's JSON; null where there is none
+ * @throws Error with a message for the reader of the page
  */
-export async function postJson(url, body) {
-  /** @type {Response} */
-  let response;
+export async function postJson(url: string, body?: object): Promise<unknown> {
+  let response: Response;
   try {
     response = await fetch(url, {
       method: 'POST',
@@ -18,7 +15,7 @@ export async function postJson(url, body) {
   } catch {
     throw new Error('The server did not answer.');
   }
-  const answer = await response.json().catch(() => null);
+  const answer = (await response.json().catch(() => null)) as { readonly message?: unknown } | null;
   if (response.ok) return answer;
   const reason = Array.isArray(answer?.message) ? answer.message.join('; ') : answer?.message;
   throw new Error(typeof reason === 'string' ? reason : `The server answered ${response.status}.`);

@@ -1,5 +1,6 @@
 /** The nodes: how many ticks of each came here, and how many streams each serves. The count of a node that is gone stays where it was. */
-import { counted, element, setText } from './element.js';
+import { element, setText } from '../element.js';
+import { counted } from '../words.js';
 
 /** A node of which no tick came for so long is gone, or the connection is; in milliseconds. */
 const QUIET_MS = 3_000;
@@ -9,32 +10,41 @@ const LIMIT = 6;
 /** How often the server is asked what each node serves, in milliseconds. */
 const ASK_EVERY_MS = 3_000;
 
-/** @typedef {{ item: HTMLLIElement, words: HTMLElement, ticks: number, latestMs: number, streams: number | null }} NodeEntry */
+interface NodeEntry {
+  readonly item: HTMLLIElement;
+  readonly words: HTMLElement;
+  ticks: number;
+  latestMs: number;
+  streams: number | null;
+}
 
 export class NodeList {
-  #list;
-  /** @type {Map<string, NodeEntry>} */
-  #entries = new Map();
+  readonly #list: HTMLUListElement;
+  readonly #entries = new Map<string, NodeEntry>();
+  readonly #timers: ReadonlyArray<ReturnType<typeof setInterval>>;
 
-  /** @param {HTMLUListElement} list */
-  constructor(list) {
+  constructor(list: HTMLUListElement) {
     this.#list = list;
-    setInterval(() => this.#showQuiet(), 1_000);
-    setInterval(() => void this.#ask(), ASK_EVERY_MS);
+    this.#timers = [setInterval(() => this.#showQuiet(), 1_000), setInterval(() => void this.#ask(), ASK_EVERY_MS)];
     void this.#ask();
   }
 
-  /** One more tick of a node. @param {string} node */
-  count(node) {
+  /** One more tick of a node. */
+  count(node: string): void {
     const entry = this.#entries.get(node) ?? this.#add(node);
     entry.ticks += 1;
     entry.latestMs = Date.now();
-    entry.item.dataset.quiet = 'false';
+    entry.item.dataset['quiet'] = 'false';
     show(entry);
   }
 
-  /** @param {string} node */
-  #add(node) {
+  /** Ends it, and empties the list. */
+  end(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#list.replaceChildren();
+  }
+
+  #add(node: string): NodeEntry {
     const words = element('span', { class: 'node-words' });
     const item = element('li', { class: 'node', 'data-node': node }, element('span', { class: 'mono' }, node), words);
     const entry = { item, words, ticks: 0, latestMs: 0, streams: null };
@@ -46,24 +56,22 @@ export class NodeList {
     return entry;
   }
 
-  #dropQuietest() {
+  #dropQuietest(): void {
     // The one that was just added has not ticked yet, and stays.
     const [, quietest] = [...this.#entries].sort(([, a], [, b]) => a.latestMs - b.latestMs);
     if (quietest !== undefined) this.#drop(quietest[0]);
   }
 
-  /** @param {string} node */
-  #drop(node) {
+  #drop(node: string): void {
     this.#entries.get(node)?.item.remove();
     this.#entries.delete(node);
   }
 
-  async #ask() {
-    /** @type {{ node: string, connections: number }[]} */
-    let nodes;
+  async #ask(): Promise<void> {
+    let nodes: ReadonlyArray<{ readonly node: string; readonly connections: number }>;
     try {
       const answer = await fetch('/nodes', { cache: 'no-store' });
-      nodes = answer.ok ? await answer.json() : [];
+      nodes = answer.ok ? ((await answer.json()) as typeof nodes) : [];
     } catch {
       // The next one will be answered.
       return;
@@ -74,17 +82,16 @@ export class NodeList {
     }
   }
 
-  #showQuiet() {
+  #showQuiet(): void {
     for (const [node, { item, latestMs, streams }] of this.#entries) {
       const quietMs = Date.now() - latestMs;
-      item.dataset.quiet = String(quietMs > QUIET_MS);
+      item.dataset['quiet'] = String(quietMs > QUIET_MS);
       if (quietMs > GONE_MS && streams === null) this.#drop(node);
     }
   }
 }
 
-/** @param {NodeEntry} entry */
-function show({ words, ticks, streams }) {
+function show({ words, ticks, streams }: NodeEntry): void {
   setText(
     words,
     streams === null ? counted(ticks, 'tick') : `${counted(ticks, 'tick')}, ${counted(streams, 'stream')}`,

@@ -3,13 +3,13 @@
 /** The least delay seen between an event's `at` and its arrival: latency plus the difference of the two clocks. */
 let leastDelayMs = Infinity;
 
-/** Learns from an event that arrived live. @param {number} atMs the event's `at` */
-export function observeLiveEvent(atMs) {
+/** Learns from an event that arrived live. @param atMs the event's `at` */
+export function observeLiveEvent(atMs: number): void {
   const delayMs = Date.now() - atMs;
   if (delayMs < leastDelayMs) leastDelayMs = delayMs;
 }
 
-/** A time of this browser's clock on the server's. @param {number} localMs */
-export function toServerMs(localMs) {
+/** A time of this browser's clock on the server's. */
+export function toServerMs(localMs: number): number {
   return Number.isFinite(leastDelayMs) ? localMs - leastDelayMs : localMs;
 }

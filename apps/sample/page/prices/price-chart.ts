@@ -1,10 +1,10 @@
 /** The price of one symbol over the last three minutes: what came live, what was replayed, and where there was no connection. */
-import uPlot from '../vendor/uplot/uPlot.esm.js';
-import { clockTime, counted, element, setText } from './element.js';
-import { toServerMs } from './server-clock.js';
-
-/** @typedef {import('./price-board.js').PriceBook} PriceBook */
-/** @typedef {import('./price-board.js').PricePoint} PricePoint */
+import uPlot from 'uplot';
+import { element, setText } from '../element.js';
+import type { Shown } from '../live/live-connection.js';
+import { toServerMs } from '../live/server-clock.js';
+import { amount, clockTime, counted } from '../words.js';
+import type { PriceBook, PricePoint } from './price-book.js';
 
 const WINDOW_MS = 180_000;
 const LEAST_WINDOW_MS = 30_000;
@@ -14,49 +14,73 @@ const REPLAYED_SERIES = 2;
 const VOLUME_SERIES = 3;
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
-const amount = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const BARS = uPlot.paths.bars?.({ size: [0.7, 5, 2] });
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
-export class PriceChart {
-  #root;
-  /** @type {any} uPlot's types are not served to the browser. */
-  #plot;
-  /** @type {PriceBook | null} */
-  #book = null;
-  /** The points behind the drawn columns; null where the line is broken. @type {(PricePoint | null)[]} */
-  #rows = [];
-  #isDue = false;
-  #probe = element('span', { class: 'colour-probe', 'aria-hidden': 'true' });
-  /** @type {Map<string, string>} */
-  #colours = new Map();
-  /** @type {CanvasPattern | null} */
-  #hatch = null;
-  #empty = element('p', { class: 'chart-empty' }, 'Waiting for the first price…');
-  #tooltip = new Tooltip();
+/** Words on a band: `short` where it is narrow; `line` from the top, for bands that overlap. */
+interface BandLabel {
+  readonly text: string;
+  readonly short: string;
+  readonly colour: string;
+  readonly line?: number;
+}
 
-  /** @param {HTMLElement} root sized by the style sheet */
-  constructor(root) {
+export class PriceChart {
+  readonly #root: HTMLElement;
+  readonly #plot: uPlot;
+  readonly #colours = new Map<string, string>();
+  readonly #probe = element('span', { class: 'colour-probe', 'aria-hidden': 'true' });
+  readonly #empty = element('p', { class: 'chart-empty' }, 'Waiting for the first price…');
+  readonly #tooltip = new Tooltip();
+  readonly #sizes = new ResizeObserver(() => this.#fit());
+  #beat: ReturnType<typeof setTimeout> | undefined;
+  #book: PriceBook | null = null;
+  #connection: Shown | null = null;
+  /** The points behind the drawn columns; null where the line is broken. */
+  #rows: Array<PricePoint | null> = [];
+  #isDue = false;
+  #hatch: CanvasPattern | null = null;
+
+  /** @param root sized by the style sheet */
+  constructor(root: HTMLElement) {
     this.#root = root;
     root.append(this.#probe, this.#empty);
     this.#plot = new uPlot(this.#options(), [[], [], [], []], root);
     this.#plot.over.append(this.#tooltip.root);
-    new ResizeObserver(() => this.#fit()).observe(root);
+    this.#sizes.observe(root);
     // Time passes without events too: the window moves on, and a cut grows.
-    const beat = () => {
-      this.update();
-      setTimeout(beat, calm.matches ? 1_000 : 200);
+    const beat = (): void => {
+      this.#update();
+      this.#beat = setTimeout(beat, calm.matches ? 1_000 : 200);
     };
     beat();
   }
 
-  /** @param {PriceBook} book */
-  show(book) {
+  /** Shows a book, and a connection that may be lost. */
+  show(book: PriceBook, connection: Shown): void {
     this.#book = book;
-    this.update();
+    this.#connection = connection;
+    this.#update();
+  }
+
+  /** Takes the theme's colours anew. */
+  recolour(): void {
+    this.#colours.clear();
+    this.#hatch = null;
+    this.#plot.redraw(false, true);
+  }
+
+  /** Ends it, and empties its root. */
+  end(): void {
+    clearTimeout(this.#beat);
+    this.#sizes.disconnect();
+    this.#plot.destroy();
+    this.#root.replaceChildren();
+    this.#book = null;
   }
 
   /** Draws what is new with the next frame. */
-  update() {
+  #update(): void {
     if (this.#isDue) return;
     this.#isDue = true;
     requestAnimationFrame(() => {
@@ -65,19 +89,12 @@ export class PriceChart {
     });
   }
 
-  /** Takes the theme's colours anew. */
-  recolour() {
-    this.#colours.clear();
-    this.#hatch = null;
-    this.#plot.redraw(false, true);
-  }
-
-  #fit() {
+  #fit(): void {
     const { clientWidth: width, clientHeight: height } = this.#root;
     if (width > 0 && height > 0) this.#plot.setSize({ width, height });
   }
 
-  #draw() {
+  #draw(): void {
     const book = this.#book;
     if (book === null) return;
     const nowMs = toServerMs(Date.now());
@@ -94,16 +111,11 @@ export class PriceChart {
     this.#describe(book);
   }
 
-  /** @param {PricePoint[]} points */
-  #columns(points) {
-    /** @type {number[]} */
-    const times = [];
-    /** @type {(number | null)[]} */
-    const prices = [];
-    /** @type {(number | null)[]} */
-    const replayed = [];
-    /** @type {(number | null)[]} */
-    const volumes = [];
+  #columns(points: readonly PricePoint[]): uPlot.AlignedData {
+    const times: number[] = [];
+    const prices: Array<number | null> = [];
+    const replayed: Array<number | null> = [];
+    const volumes: Array<number | null> = [];
     this.#rows = [];
     let lastTime = 0;
     for (const point of points) {
@@ -126,18 +138,17 @@ export class PriceChart {
     return [times, prices, replayed, volumes];
   }
 
-  /** @param {PriceBook} book */
-  #describe({ symbol, points }) {
+  #describe({ symbol, points }: PriceBook): void {
     const latest = points.at(-1);
     const words =
       latest === undefined
         ? `${symbol}: no price yet.`
-        : `${symbol}: ${counted(points.length, 'price')}, the latest ${amount.format(latest.price)}.`;
+        : `${symbol}: ${counted(points.length, 'price')}, the latest ${amount(latest.price)}.`;
     if (this.#root.getAttribute('aria-label') !== words) this.#root.setAttribute('aria-label', words);
   }
 
-  /** A custom property of the style sheet as a canvas understands it. @param {string} name */
-  #colour(name) {
+  /** A custom property of the style sheet as a canvas understands it. */
+  #colour(name: string): string {
     let colour = this.#colours.get(name);
     if (colour === undefined) {
       this.#probe.style.color = `var(--${name})`;
@@ -147,7 +158,7 @@ export class PriceChart {
     return colour;
   }
 
-  #options() {
+  #options(): uPlot.Options {
     const axisFont = `12px ${FONT}`;
     const grid = { stroke: () => this.#colour('chart-grid'), width: 1 };
     return {
@@ -158,21 +169,16 @@ export class PriceChart {
       cursor: {
         drag: { x: false, y: false, setScale: false },
         points: {
-          size: (/** @type {unknown} */ _plot, /** @type {number} */ series) => (series === VOLUME_SERIES ? 0 : 9),
-          width: (/** @type {unknown} */ _plot, /** @type {number} */ series) => (series === VOLUME_SERIES ? 0 : 2),
+          size: (_plot, series) => (series === VOLUME_SERIES ? 0 : 9),
+          width: (_plot, series) => (series === VOLUME_SERIES ? 0 : 2),
           stroke: () => this.#colour('surface'),
-          fill: (/** @type {unknown} */ _plot, /** @type {number} */ series) =>
-            this.#colour(series === REPLAYED_SERIES ? 'replay' : 'line'),
+          fill: (_plot, series) => this.#colour(series === REPLAYED_SERIES ? 'replay' : 'line'),
         },
       },
       scales: {
         x: { time: true, auto: false },
         y: {
-          range: (
-            /** @type {unknown} */ _plot,
-            /** @type {number | null} */ low,
-            /** @type {number | null} */ high,
-          ) => {
+          range: (_plot, low: number | null, high: number | null) => {
             if (low === null || high === null) return [0, 1];
             const span = Math.max(high - low, high * 0.002);
             const middle = (high + low) / 2;
@@ -181,10 +187,7 @@ export class PriceChart {
           },
         },
         volume: {
-          range: (/** @type {unknown} */ _plot, /** @type {unknown} */ _low, /** @type {number | null} */ high) => [
-            0,
-            Math.max(1, high ?? 1) * 6,
-          ],
+          range: (_plot, _low, high: number | null) => [0, Math.max(1, high ?? 1) * 6],
         },
       },
       axes: [
@@ -196,7 +199,7 @@ export class PriceChart {
           space: 84,
           grid: { show: false },
           ticks: { show: false },
-          values: (/** @type {any} */ plot, /** @type {number[]} */ splits) => this.#timeLabels(plot, splits),
+          values: (plot, splits) => this.#timeLabels(plot, splits),
         },
         {
           side: 1,
@@ -207,7 +210,7 @@ export class PriceChart {
           space: 44,
           grid,
           ticks: { show: false },
-          values: (/** @type {any} */ plot, /** @type {number[]} */ splits) => this.#priceLabels(plot, splits),
+          values: (plot, splits) => this.#priceLabels(plot, splits),
         },
       ],
       series: [
@@ -217,7 +220,7 @@ export class PriceChart {
           width: 2,
           points: { show: false },
           stroke: () => this.#colour('line'),
-          fill: (/** @type {any} */ plot) => this.#underLine(plot),
+          fill: (plot) => this.#underLine(plot),
         },
         {
           scale: 'y',
@@ -230,34 +233,31 @@ export class PriceChart {
           width: 0,
           points: { show: false },
           fill: () => this.#colour('volume'),
-          paths: uPlot.paths.bars({ size: [0.7, 5, 2] }),
+          ...(BARS === undefined ? {} : { paths: BARS }),
         },
       ],
       hooks: {
-        drawClear: [(/** @type {any} */ plot) => this.#drawBands(plot)],
-        draw: [(/** @type {any} */ plot) => this.#drawLatest(plot)],
-        setCursor: [(/** @type {any} */ plot) => this.#showTooltip(plot)],
+        drawClear: [(plot) => this.#drawBands(plot)],
+        draw: [(plot) => this.#drawLatest(plot)],
+        setCursor: [(plot) => this.#showTooltip(plot)],
       },
     };
   }
 
-  /** @param {any} plot @param {number[]} splits */
-  #timeLabels(plot, splits) {
+  #timeLabels(plot: uPlot, splits: readonly number[]): string[] {
     // A label is centred under its time: the first may not fit.
     return splits.map((seconds) => (plot.valToPos(seconds, 'x') < 18 ? '' : clockTime(seconds * 1000)));
   }
 
-  /** @param {any} plot @param {number[]} splits */
-  #priceLabels(plot, splits) {
+  #priceLabels(plot: uPlot, splits: readonly number[]): string[] {
     const latest = this.#book?.points.at(-1);
     if (latest === undefined) return splits.map(() => '');
     const tag = plot.valToPos(latest.price, 'y');
     // Where the tag of the newest price stands, there is no room for a label.
-    return splits.map((price) => (Math.abs(plot.valToPos(price, 'y') - tag) < 17 ? '' : amount.format(price)));
+    return splits.map((price) => (Math.abs(plot.valToPos(price, 'y') - tag) < 17 ? '' : amount(price)));
   }
 
-  /** @param {any} plot */
-  #underLine(plot) {
+  #underLine(plot: uPlot): string | CanvasGradient {
     const { top, height } = plot.bbox;
     if (!(height > 0)) return 'transparent';
     const gradient = plot.ctx.createLinearGradient(0, top, 0, top + height);
@@ -266,8 +266,8 @@ export class PriceChart {
     return gradient;
   }
 
-  /** What lies behind the line: times without connection, and holes. @param {any} plot */
-  #drawBands(plot) {
+  /** What lies behind the line: times without connection, and holes. */
+  #drawBands(plot: uPlot): void {
     const book = this.#book;
     if (book === null) return;
     const { ctx } = plot;
@@ -280,10 +280,11 @@ export class PriceChart {
       const label = { text: `replayed ${count}`, short: String(count), colour: this.#colour('replay') };
       this.#drawBand(plot, toServerMs(fromMs), toServerMs(toMs), this.#colour('replay-band'), label);
     }
-    if (book.stream.lostAtMs !== null) {
-      const text = book.stream.state === 'cut' ? 'cut' : 'no connection';
+    const lostAtMs = this.#connection?.lostAtMs ?? null;
+    if (lostAtMs !== null) {
+      const text = this.#connection?.status === 'cut' ? 'cut' : 'no connection';
       const label = { text, short: '', colour: this.#colour('muted') };
-      this.#drawBand(plot, toServerMs(book.stream.lostAtMs), toServerMs(Date.now()), this.#hatching(plot), label);
+      this.#drawBand(plot, toServerMs(lostAtMs), toServerMs(Date.now()), this.#hatching(plot), label);
     }
     let before = book.points[0];
     for (const point of book.points) {
@@ -302,15 +303,7 @@ export class PriceChart {
     ctx.restore();
   }
 
-  /**
-   * @param {any} plot
-   * @param {number} fromMs
-   * @param {number} toMs
-   * @param {string | CanvasPattern} fill
-   * @param {{ text: string, short: string, colour: string, line?: number }} label `short` where the band is narrow; `line` from the
-   *   top, for bands that overlap
-   */
-  #drawBand(plot, fromMs, toMs, fill, label) {
+  #drawBand(plot: uPlot, fromMs: number, toMs: number, fill: string | CanvasPattern, label: BandLabel): void {
     const { ctx, bbox } = plot;
     const ratio = uPlot.pxRatio;
     const left = Math.max(bbox.left, plot.valToPos(fromMs / 1000, 'x', true));
@@ -329,8 +322,7 @@ export class PriceChart {
     ctx.fillText(text, left + 5 * ratio, bbox.top + (8 + 16 * (label.line ?? 0)) * ratio);
   }
 
-  /** @param {any} plot @returns {CanvasPattern | string} */
-  #hatching(plot) {
+  #hatching(plot: uPlot): CanvasPattern | string {
     if (this.#hatch !== null) return this.#hatch;
     const side = Math.round(8 * uPlot.pxRatio);
     const tile = document.createElement('canvas');
@@ -353,8 +345,8 @@ export class PriceChart {
     return this.#hatch ?? this.#colour('cut-band');
   }
 
-  /** The newest price: a dot, a level across, and a tag on the axis. @param {any} plot */
-  #drawLatest(plot) {
+  /** The newest price: a dot, a level across, and a tag on the axis. */
+  #drawLatest(plot: uPlot): void {
     const latest = this.#book?.points.at(-1);
     if (latest === undefined) return;
     const { ctx, bbox } = plot;
@@ -383,7 +375,7 @@ export class PriceChart {
     ctx.stroke();
     ctx.fill();
     ctx.font = `600 ${12 * ratio}px ${FONT}`;
-    const text = amount.format(latest.price);
+    const text = amount(latest.price);
     const width = ctx.measureText(text).width + 12 * ratio;
     const height = 20 * ratio;
     ctx.beginPath();
@@ -397,39 +389,36 @@ export class PriceChart {
     ctx.restore();
   }
 
-  /** @param {any} plot */
-  #showTooltip(plot) {
-    const { idx, left, top } = plot.cursor;
+  #showTooltip(plot: uPlot): void {
+    const { idx, left = -1, top = -1 } = plot.cursor;
     const point = idx == null ? undefined : (this.#rows[idx] ?? this.#rows[idx - 1]);
     if (point == null || !(left >= 0)) this.#tooltip.hide();
     else this.#tooltip.show(point, { left, top, width: plot.over.clientWidth });
   }
 }
 
-/** Whether the line may not go on to a point from the one before. @param {PricePoint} point */
-function isBrokenBefore({ missedBefore, isGapBefore }) {
+/** Whether the line may not go on to a point from the one before. */
+function isBrokenBefore({ missedBefore, isGapBefore }: PricePoint): boolean {
   return missedBefore > 0 || isGapBefore;
 }
 
 /** The words beside the crosshair. */
 class Tooltip {
-  #price = element('p', { class: 'tooltip-price' });
-  #time = element('p', { class: 'tooltip-time mono' });
-  #facts = element('p', { class: 'tooltip-facts' });
-  root = element('div', { class: 'tooltip', hidden: '' }, this.#price, this.#time, this.#facts);
+  readonly #price = element('p', { class: 'tooltip-price' });
+  readonly #time = element('p', { class: 'tooltip-time mono' });
+  readonly #facts = element('p', { class: 'tooltip-facts' });
+  readonly root = element('div', { class: 'tooltip', hidden: '' }, this.#price, this.#time, this.#facts);
 
-  hide() {
+  hide(): void {
     this.root.hidden = true;
   }
 
-  /**
-   * @param {PricePoint} point
-   * @param {{ left: number, top: number, width: number }} place of the crosshair, and the plot's width, in CSS pixels
-   */
-  show(point, { left, top, width }) {
+  /** @param place of the crosshair, and the plot's width, in CSS pixels */
+  show(point: PricePoint, place: { readonly left: number; readonly top: number; readonly width: number }): void {
+    const { left, top, width } = place;
     this.root.hidden = false;
-    this.root.dataset.replayed = String(point.replayed);
-    setText(this.#price, amount.format(point.price));
+    this.root.dataset['replayed'] = String(point.replayed);
+    setText(this.#price, amount(point.price));
     setText(this.#time, clockTime(point.atMs));
     setText(
       this.#facts,

@@ -1,37 +1,33 @@
 /** Short messages in a corner, said once and read out politely. */
 import { element } from './element.js';
 
-/** @typedef {'plain' | 'good' | 'bad'} Tone */
+export type Tone = 'plain' | 'good' | 'bad';
 
 const SHOWN_MS = 7_000;
 const LEAVE_MS = 200;
 const LIMIT = 3;
 
 export class Toasts {
-  #root;
+  readonly #root: HTMLElement;
 
-  /** @param {HTMLElement} root a live region */
-  constructor(root) {
+  /** @param root a live region */
+  constructor(root: HTMLElement) {
     this.#root = root;
   }
 
-  /**
-   * @param {string} text
-   * @param {{ tone?: Tone, detail?: string }} [options]
-   */
-  say(text, { tone = 'plain', detail } = {}) {
+  say(text: string, { tone = 'plain', detail }: { readonly tone?: Tone; readonly detail?: string } = {}): void {
     const dismiss = element('button', { type: 'button', class: 'toast-dismiss', 'aria-label': 'Dismiss' }, '×');
     const words = element('div', { class: 'toast-words' }, element('p', { class: 'toast-text' }, text));
     if (detail !== undefined) words.append(element('p', { class: 'toast-detail' }, detail));
     const toast = element('div', { class: 'toast', 'data-tone': tone }, words, dismiss);
-    const leave = () => {
+    const leave = (): void => {
       toast.classList.add('toast-leaving');
       setTimeout(() => toast.remove(), LEAVE_MS);
     };
     let timer = setTimeout(leave, SHOWN_MS);
     // Who is reading it, or about to press its button, is not hurried.
-    const hold = () => clearTimeout(timer);
-    const release = () => {
+    const hold = (): void => clearTimeout(timer);
+    const release = (): void => {
       clearTimeout(timer);
       timer = setTimeout(leave, SHOWN_MS);
     };

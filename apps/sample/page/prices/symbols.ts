@@ -1,0 +1,2 @@
+/** The symbols that the pages show. */
+export const SYMBOLS = ['ACME', 'GLOBEX', 'INITECH', 'UMBRELLA'] as const;
