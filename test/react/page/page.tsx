@@ -2,7 +2,7 @@
 import { StrictMode } from 'react';
 import { createRoot, hydrateRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
-import { createSseClient } from '@sse-channels/client';
+import { createSseClient, hub } from '@sse-channels/client';
 import type { countsChannel } from '../contract.js';
 import { Page, type Knobs, type Shown } from './counts.js';
 
@@ -10,7 +10,7 @@ const knobs: Knobs = {
   heard: [],
   renders: {},
   client: createSseClient<typeof countsChannel>('/counts/outside'),
-  live: createSseClient<typeof countsChannel>('/live', { hub: true }),
+  live: createSseClient<typeof countsChannel>('/live', { hub }),
 };
 let unmount = (): void => undefined;
 

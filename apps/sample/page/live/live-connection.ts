@@ -1,5 +1,5 @@
 /** The page's one connection: all panels follow their topics by it. It can be cut and restored, and tells what its return brought. */
-import { createSseClient, type ConnectionState } from '@sse-channels/client';
+import { createSseClient, hub, type ConnectionState } from '@sse-channels/client';
 import type { liveChannels } from '../../src/live/live.channels.js';
 import { Line } from './line.js';
 import { observeLiveEvent, toServerMs } from './server-clock.js';
@@ -41,7 +41,7 @@ export class LiveConnection {
   #quietTimer: ReturnType<typeof setTimeout> | undefined;
 
   readonly client = createSseClient<typeof liveChannels>('/live', {
-    hub: true,
+    hub,
     headers: { 'x-user': SIGNED_IN },
     fetch: this.#line.fetch,
   });
