@@ -12,6 +12,7 @@ import {
   SseChannelsModule,
   SseEvent,
   SseHub,
+  SseTickets,
   type Backplane,
 } from '@sse-channels/nest';
 import { RedisBackplane } from '@sse-channels/redis';
@@ -85,6 +86,7 @@ for (const { name, found, start } of engines) {
           SseChannelsModule.forRoot({
             backplane: engine.backplane(),
             principalChannel: usersChannel,
+            tickets: { secret: 'the same secret on both of the nodes' },
             drain: { windowMs: 0, graceMs: 200 },
             node: { leaseMs: 1_500 },
             limits: { perPrincipal: 2, acrossNodes: true },
@@ -155,6 +157,19 @@ for (const { name, found, start } of engines) {
         refused: [{ topic: 'other', status: 404 }],
       });
       expect([given, events.map(({ data }) => (data as CountTold).n)]).toEqual([true, [2, 3, 4]]);
+    }, 30_000);
+
+    it('a ticket of one is spent once, by whichever of many requests at both is the first', async () => {
+      const nodes = [await startNode(), await startNode()];
+      const ticket = nodes[0]!.app.get(SseTickets).issue({ id: 'alice' });
+      const spent = await Promise.all(
+        Array.from(
+          { length: 20 },
+          (_, n) =>
+            nodes[n % 2]!.app.get(SseTickets).of({ url: `/live?ticket=${ticket}`, headers: {} }) as Promise<unknown>,
+        ),
+      );
+      expect(spent.filter((claims) => claims !== null)).toEqual([{ id: 'alice' }]);
     }, 30_000);
 
     it('each sees, counts and ends the connections of both, and a limit holds over both', async () => {

@@ -4,6 +4,7 @@ export { SseChannel, type ChannelHandlerResult } from './route/sse-channel.decor
 export type { Authorization, SseChannelOptions, SseHubOptions } from './route/sse-route.js';
 export type { TopicSelection } from './route/topic-selection.js';
 export { SseHub, type HubHandlerResult } from './route/sse-hub.decorator.js';
+export { SseTickets, type SseTicketsOptions } from './ticket/sse-tickets.js';
 export { SseConnection } from './route/sse-connection.decorator.js';
 export { SseInterceptor } from './route/sse.interceptor.js';
 export { SseChannelsHealth, type HealthReport } from './health/sse-channels-health.js';

@@ -11,7 +11,7 @@ const pricesChannel = defineChannel('prices', { events: [PriceChanged] });
 const SECRET = 'x'.repeat(32);
 const MAX_TIMER_MS = 2_147_483_647;
 const KNOWN =
-  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, node, allowedHosts, allowedOrigins, principal, principalChannel, unknownProperties, channels, backplane, observer, cursor';
+  'heartbeatMs, retryMs, maxConnectionAgeMs, writeDeadlineMs, flushWindowMs, maxBufferedBytes, reauthorizeMs, drain, limits, node, allowedHosts, allowedOrigins, principal, principalChannel, unknownProperties, channels, backplane, observer, cursor, tickets';
 const CHANNELS =
   'SseChannelsModule needs channels to be a list of channels; make them with defineChannel("orders/:orderId", { … }).';
 const BACKPLANE =
@@ -106,6 +106,12 @@ describe('the settings', () => {
 
   it.each<[SseChannelsModuleOptions, string]>([
     [{ drain: { window: 1 } } as never, 'has no option "drain.window"; it knows noticeMs, windowMs, graceMs.'],
+    [{ tickets: 'secret' } as never, 'needs tickets to be an object: { secret }, or { secret, ttlMs }.'],
+    [{ tickets: {} } as never, 'needs tickets.secret to be a string, or a list of at least one.'],
+    [
+      { tickets: { secret: 'x'.repeat(32), ttlMs: 999 } },
+      'needs tickets.ttlMs to be a whole number from 1000 to 300000, not 999.',
+    ],
     [
       { principalChannel: 'users/:user' } as never,
       'needs principalChannel to be a channel; make it with defineChannel("users/:user", { … }).',

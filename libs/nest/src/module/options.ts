@@ -2,6 +2,7 @@
 import { Channel, MAX_TIMER_MS, SseChannelsError } from '@sse-channels/protocol';
 import type { Backplane, CursorSealOptions, Observer } from '@sse-channels/engine';
 import { hostname } from 'node:os';
+import type { SseTicketsOptions } from '../ticket/sse-tickets.js';
 
 export interface SseChannelsModuleOptions {
   /**
@@ -83,6 +84,8 @@ export interface SseChannelsModuleOptions {
    * @default cursors are not signed
    */
   cursor?: CursorSealOptions;
+  /** Makes single-use tickets, for `SseTickets`. @default none are made or taken */
+  tickets?: SseTicketsOptions;
   /** What other nodes know of this one, where the backplane is shared; see `bus.connections.everywhere`. */
   node?: Partial<NodeSettings>;
   /**
@@ -162,7 +165,7 @@ export interface Limits {
 export type SseChannelsSettings = Required<
   Omit<
     SseChannelsModuleOptions,
-    'channels' | 'backplane' | 'observer' | 'cursor' | 'drain' | 'limits' | 'node' | 'principal'
+    'channels' | 'backplane' | 'observer' | 'cursor' | 'drain' | 'limits' | 'node' | 'principal' | 'tickets'
   >
 > & {
   readonly drain: Readonly<DrainSettings>;
@@ -236,6 +239,9 @@ const OTHERS_OF_GROUPS = { drain: [], limits: ['acrossNodes'], node: ['name'] } 
 const UNKNOWN_PROPERTIES = ['reject', 'strip', 'keep'];
 const BIND_TO = ['topic', 'principal'];
 const CURSOR_OPTIONS = ['secret', 'bindTo'];
+const TICKET_OPTIONS = ['secret', 'ttlMs'];
+/** Within the time for which the log knows an idempotency key. */
+const TICKET_RANGES: Readonly<Record<string, Range>> = { ttlMs: [1_000, 300_000] };
 const MIN_SECRET_BYTES = 32;
 const MAX_NODE_NAME = 255;
 const OTHER_OPTIONS = [
@@ -248,6 +254,7 @@ const OTHER_OPTIONS = [
   'backplane',
   'observer',
   'cursor',
+  'tickets',
 ];
 const ALL_OPTIONS = [...Object.keys(RANGES), ...Object.keys(GROUPS), ...OTHER_OPTIONS];
 /** The methods of a backplane. */
@@ -262,9 +269,10 @@ export function resolveSettings(options: SseChannelsModuleOptions): SseChannelsS
     throw refuse(`needs an object of options, not ${String(options)}; does the factory return one?`);
   }
   checkNames(options, ALL_OPTIONS, '');
-  const { channels = [], backplane, observer, cursor, drain, limits, node, principal, ...rest } = options;
+  const { channels = [], backplane, observer, cursor, tickets, drain, limits, node, principal, ...rest } = options;
   checkChannels(channels, 'channels');
   if (cursor !== undefined) checkCursor(cursor);
+  if (tickets !== undefined) checkTickets(tickets);
   if (backplane !== undefined && PORT.some((method) => typeof backplane?.[method] !== 'function')) {
     throw refuse(
       `needs backplane to have the methods ${PORT.join(', ')}; pass an instance of a backplane, or leave it out.`,
@@ -410,20 +418,32 @@ function checkCursor(cursor: CursorSealOptions): void {
   }
   checkNames(cursor, CURSOR_OPTIONS, 'cursor.');
   const { secret, bindTo = 'topic' } = cursor;
-  const secrets: readonly unknown[] = Array.isArray(secret) ? secret : [secret];
-  if (secrets.length === 0 || secrets.some((one) => typeof one !== 'string')) {
-    throw refuse('needs cursor.secret to be a string, or a list of at least one.');
-  }
-  const short = (secrets as string[]).findIndex((one) => Buffer.byteLength(one) < MIN_SECRET_BYTES);
-  if (short !== -1) {
-    const which = Array.isArray(secret) ? `cursor.secret[${short}]` : 'cursor.secret';
-    throw refuse(
-      `needs ${which} to have at least ${MIN_SECRET_BYTES} bytes, not ${Buffer.byteLength(secrets[short] as string)}; make one with: openssl rand -base64 32`,
-    );
-  }
+  checkSecret(secret, 'cursor.secret');
   if (!BIND_TO.includes(bindTo)) {
     throw refuse(`needs cursor.bindTo to be one of ${BIND_TO.join(', ')}, not ${bindTo as string}.`);
   }
+}
+
+function checkTickets(tickets: SseTicketsOptions): void {
+  if (typeof tickets !== 'object' || tickets === null) {
+    throw refuse('needs tickets to be an object: { secret }, or { secret, ttlMs }.');
+  }
+  checkNames(tickets, TICKET_OPTIONS, 'tickets.');
+  checkSecret(tickets.secret, 'tickets.secret');
+  if (tickets.ttlMs !== undefined) checkNumbers({ ttlMs: tickets.ttlMs }, TICKET_RANGES, 'tickets.');
+}
+
+function checkSecret(secret: unknown, name: string): void {
+  const secrets: readonly unknown[] = Array.isArray(secret) ? secret : [secret];
+  if (secrets.length === 0 || secrets.some((one) => typeof one !== 'string')) {
+    throw refuse(`needs ${name} to be a string, or a list of at least one.`);
+  }
+  const short = (secrets as string[]).findIndex((one) => Buffer.byteLength(one) < MIN_SECRET_BYTES);
+  if (short === -1) return;
+  const which = Array.isArray(secret) ? `${name}[${short}]` : name;
+  throw refuse(
+    `needs ${which} to have at least ${MIN_SECRET_BYTES} bytes, not ${Buffer.byteLength(secrets[short] as string)}; make one with: openssl rand -base64 32`,
+  );
 }
 
 function refuse(why: string): SseChannelsError {

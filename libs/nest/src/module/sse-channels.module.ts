@@ -36,6 +36,7 @@ import { StreamGrants } from '../route/stream-grants.js';
 import { StreamOpening } from '../route/stream-opening.js';
 import { SharedGzip } from '../response/shared-gzip.js';
 import { VanishedPeers } from '../response/vanished-peers.js';
+import { SseTickets } from '../ticket/sse-tickets.js';
 import { ClassEventValidator } from '../validation/class-event-validator.js';
 import { LogObserver } from './log-observer.js';
 import {
@@ -154,6 +155,12 @@ export interface SseChannelsOptionsFactory {
       useFactory: ({ cursor }: SseChannelsModuleOptions) => new CursorSeal(cursor ?? null),
     },
     {
+      provide: SseTickets,
+      inject: [MODULE_OPTIONS_TOKEN, SSE_CHANNELS_BACKPLANE, RouteInquiries],
+      useFactory: ({ tickets }: SseChannelsModuleOptions, backplane: Backplane, inquiries: RouteInquiries) =>
+        new SseTickets(backplane, inquiries, tickets ?? null),
+    },
+    {
       provide: Hub,
       inject: [
         SSE_CHANNELS_BACKPLANE,
@@ -217,6 +224,7 @@ export interface SseChannelsOptionsFactory {
     SseChannelsMetrics,
     EventCodec,
     CursorSeal,
+    SseTickets,
     ShutdownHookCheck,
     SharedGzip,
     VanishedPeers,

@@ -40,6 +40,8 @@ export interface GivenTopics {
 export interface Inquiry {
   /** The hub's request: what parameters of the handler see of the connection. */
   readonly request: StreamRequest;
+  /** The same as it came from outside. */
+  readonly original: IncomingMessage;
   answer(given: GivenTopics): void;
 }
 
@@ -71,7 +73,7 @@ export class RouteInquiries {
   async ask(url: string, original: IncomingMessage, request: StreamRequest): Promise<GivenTopics | Refusal> {
     const token = randomBytes(18).toString('base64url');
     let given: GivenTopics | undefined;
-    this.#open.set(token, { request, answer: (topics) => (given = topics) });
+    this.#open.set(token, { request, original, answer: (topics) => (given = topics) });
     try {
       const refusal = await this.#send(url, original, token);
       return given ?? refusal;
