@@ -159,6 +159,27 @@ for (const { name, found, start } of engines) {
       expect([given, events.map(({ data }) => (data as CountTold).n)]).toEqual([true, [2, 3, 4]]);
     }, 30_000);
 
+    it('one answers a long poll that the other began, by its cursor, and while it waits', async () => {
+      const [one, two] = [await startNode(), await startNode()];
+      const poll = async ({ url }: RunningApp, query: string) => {
+        const response = await fetch(`${url}/counts/1?${query}`, { headers: { accept: 'application/json' } });
+        const { events, cursor } = (await response.json()) as { events: Array<{ data: CountTold }>; cursor: string };
+        return { told: events.slice(1).map(({ data }) => data.n), cursor };
+      };
+      let { cursor } = await poll(one, '');
+      const told: number[] = [];
+      for (let n = 0; n < 20; n += 2) {
+        await busOf(one).publish(topic, CountTold, { n });
+        const first = await poll(two, `waitMs=10000&lastEventId=${cursor}`);
+        const waiting = poll(one, `waitMs=10000&lastEventId=${first.cursor}`);
+        await busOf(two).publish(topic, CountTold, { n: n + 1 });
+        const second = await waiting;
+        ({ cursor } = second);
+        told.push(...first.told, ...second.told);
+      }
+      expect(told).toEqual(Array.from({ length: 20 }, (_, n) => n));
+    }, 30_000);
+
     it('a ticket of one is spent once, by whichever of many requests at both is the first', async () => {
       const nodes = [await startNode(), await startNode()];
       const ticket = nodes[0]!.app.get(SseTickets).issue({ id: 'alice' });

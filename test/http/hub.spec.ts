@@ -188,6 +188,39 @@ describe.each(adapters)('a hub on $adapter', ({ make }) => {
     expect([client.status, told(client)]).toEqual([200, [2, 3]]);
   });
 
+  it('takes topics in the body of a QUERY, which changes nothing and may be repeated', async () => {
+    const body = { topics: ['orders/1', 'orders/2'] };
+    const client = await (await connect('live', { method: 'QUERY', body })).opened();
+    await bus.publish(order(2), CountTold, { n: 1 });
+    await client.receive(1);
+    const answer = await fetch(`${running.url}/api/live`, {
+      method: 'QUERY',
+      headers: { ...alice, accept: 'application/json', 'content-type': 'application/json' },
+      body: JSON.stringify({ topics: ['orders/1'] }),
+    });
+    expect([client.status, told(client), answer.status]).toEqual([200, [1], 200]);
+  });
+
+  it('is there for no other method', async () => {
+    const answers = [];
+    for (const [method, path] of [
+      ['PUT', 'live'],
+      ['DELETE', 'live?topic=orders/1'],
+      ['OPTIONS', 'live'],
+      ['GET', 'live/connection'],
+    ] as const) {
+      const { status, headers } = await connect(path, { method });
+      answers.push([status, headers.allow]);
+    }
+    const methods = 'GET, HEAD, POST, QUERY';
+    expect(answers).toEqual([
+      [405, methods],
+      [405, methods],
+      [405, methods],
+      [405, 'POST'],
+    ]);
+  });
+
   it('adds and takes out topics while the stream is open, as the request that opened it', async () => {
     const client = await (await connect('live?topic=orders/1')).opened();
     const connection = client.open?.connection ?? '';

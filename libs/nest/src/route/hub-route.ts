@@ -4,6 +4,7 @@ import {
   HttpException,
   Inject,
   Injectable,
+  MethodNotAllowedException,
   NotFoundException,
   type ExecutionContext,
 } from '@nestjs/common';
@@ -32,6 +33,11 @@ import type { StreamRequest } from './stream-request.js';
 import { handlerName, selectionOf } from './topic-selection.js';
 import { changesInBody, topicsInBody, topicsInQuery } from './wanted-topics.js';
 
+/** Where topics are in the body; the others have them in the URL. */
+const WITH_BODY = new Set(['POST', 'QUERY']);
+const METHODS = new Set(['GET', 'HEAD', ...WITH_BODY]);
+const CHANGE_METHODS = new Set(['POST']);
+
 @Injectable()
 export class HubRoute {
   constructor(
@@ -49,6 +55,18 @@ export class HubRoute {
   /** What the ids of streams end with. */
   get mark(): string {
     return this.nodes.mark;
+  }
+
+  /**
+   * Sees whether a request may be one for a stream, or, with a connection, for a change of it: the route is there for every method.
+   * @throws MethodNotAllowedException
+   */
+  checkMethod(exchange: Exchange, connection: string | null): void {
+    const allowed = connection === null ? METHODS : CHANGE_METHODS;
+    if (allowed.has(exchange.request.method ?? '')) return;
+    const names = [...allowed].join(', ');
+    exchange.setHeader('Allow', names);
+    throw new MethodNotAllowedException(`This is for ${names}.`);
   }
 
   /** The connection that a request is about to change; null where it opens a stream. */
@@ -132,7 +150,7 @@ export class HubRoute {
       throw new BadRequestException(`frames is "topic" or "envelope", not ${JSON.stringify(frames)}.`);
     }
     const { body } = context.switchToHttp().getRequest<{ readonly body?: unknown }>();
-    const wanted = exchange.request.method === 'POST' ? topicsInBody(body) : topicsInQuery(query);
+    const wanted = WITH_BODY.has(exchange.request.method ?? '') ? topicsInBody(body) : topicsInQuery(query);
     return { wanted, form: frames };
   }
 }

@@ -21,8 +21,8 @@ export type HubHandlerResult =
   | ReadonlyArray<TopicSelection<any, any> | TopicSelection<any, any>['topic']>;
 
 /**
- * Makes a controller method one stream for many topics: `GET path?topic=orders/42&topic=prices/ACME`, or `POST` with the topics in a
- * body when a URL cannot hold them. Each topic is asked for at its own channel's route, by the same request: the guards, pipes and
+ * Makes a controller method one stream for many topics: `GET path?topic=orders/42&topic=prices/ACME`, or `POST` or `QUERY`, where
+ * Node and the framework know it, with the topics in a body when a URL cannot hold them. Each topic is asked for at its own channel's route, by the same request: the guards, pipes and
  * handler there say who may have it. What is refused is told in the stream, and does not hurt the others. One cursor resumes all.
  *
  * @example

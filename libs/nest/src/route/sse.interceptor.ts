@@ -2,7 +2,6 @@
 import {
   Inject,
   Injectable,
-  MethodNotAllowedException,
   NotAcceptableException,
   type CallHandler,
   type ExecutionContext,
@@ -59,8 +58,8 @@ export class SseInterceptor implements NestInterceptor {
     this.hub.assertOpen();
     checkSender(exchange.request, this.settings);
     const changed = route.kind === 'hub' ? this.hubRoute.connectionIn(context) : null;
+    if (route.kind === 'hub') this.hubRoute.checkMethod(exchange, changed);
     if (changed !== null) {
-      if (exchange.request.method !== 'POST') throw new MethodNotAllowedException('A stream is changed by POST.');
       return next.handle().pipe(mergeMap(() => this.hubRoute.change(context, changed, exchange)));
     }
     // What a source of one connection gives cannot be asked for again.
