@@ -98,11 +98,11 @@ export class NotificationList {
     subscription.on('notification.raised', (raised) => this.#add(inbox, raised));
     subscription.onGap((gap) => onSaying(user, sayGap(gap)));
     this.#subscription = subscription;
-    let said = '';
+    let isGiven = false;
     subscription.onState((state) => {
-      const { status } = state;
-      if (status !== said && (status === 'open' || status === 'closed')) onSaying(user, sayState(state));
-      said = status;
+      const isNew = state.status === 'open' && !isGiven;
+      isGiven ||= isNew;
+      if (isNew || state.status === 'closed') onSaying(user, sayState(state));
       if (subscription === this.#subscription) this.refresh();
     });
     return subscription;
