@@ -1,5 +1,6 @@
 /** This process's one connection to NATS: requests that settle at once when it is lost, and word of when it is there again. */
 import type { Msg, MsgHdrs, NatsConnection, ServerInfo, Subscription } from '@nats-io/nats-core';
+import type { NatsConnectionImpl } from '@nats-io/nats-core/internal';
 import { connect, createInbox, type NodeConnectionOptions } from '@nats-io/transport-node';
 
 /** A link that says nothing is given up after two unanswered pings. */
@@ -9,6 +10,7 @@ const MAX_UNANSWERED_PINGS = 2;
 const CONNECT_TIMEOUT_MS = 3_000;
 /** The pauses between attempts: of this length to twice as long, so that nodes do not come all at once. */
 const RECONNECT_MS = 100;
+const CLOSED_EARLY = 'The server closed the connection before it was made.';
 /** How often requests are looked at whose time is over. */
 const DEADLINE_LOOK_MS = 50;
 
@@ -298,9 +300,13 @@ export class NatsLink {
       if (this.#closed) return;
       switch (status.type) {
         case 'disconnect':
-          this.#down(`The link to NATS at ${status.server} is lost.`);
+          if (this.#up) this.#down(`The link to NATS at ${status.server} is lost.`);
+          // Closed in the middle of its handshake: the client would wait for the rest of it until its time is over.
+          else (this.connection as Partial<NatsConnectionImpl>).protocol?.connectError?.(new Error(CLOSED_EARLY));
           break;
         case 'reconnect':
+          // It says so once for each time that it was lost, if only in the handshake.
+          if (this.#up) break;
           this.#up = true;
           this.listener.onUp();
           break;
