@@ -9,7 +9,7 @@ import { ServerUnderTest } from './server-under-test.js';
 
 /** How long three servers may take to find each other and to choose a leader, in milliseconds. */
 const START_MS = 15_000;
-/** In one start of a hundred or so, 2.10 takes a cluster of three for one of two, for good: then another one is started. */
+/** In one start of twenty or so, 2.10 takes a cluster of three for one of two, for good: then another one is started. */
 const MAX_TRIES = 3;
 
 /** The first version that tells the time of a record that it republishes. */
