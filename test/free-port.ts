@@ -10,10 +10,15 @@ const FIRST = 12_000;
 const END = 22_000;
 const TRIES = 50;
 
-/** A port of the loopback that nobody has now. */
+/** Those that this process was given: a server may not listen on its own yet when another is asked for. */
+const given = new Set<number>();
+
+/** A port of the loopback that nobody has now, and nobody was given here before. */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < TRIES; tries += 1) {
     const port = FIRST + Math.floor(Math.random() * (END - FIRST));
+    if (given.has(port)) continue;
+    given.add(port);
     if (await isFree(port)) return port;
   }
   throw new Error(`No free port among ${TRIES} from ${FIRST} to ${END}.`);
