@@ -22,6 +22,7 @@ import {
   SseEvent,
   SseHub,
   type ErrorData,
+  type OpenData,
 } from '@sse-channels/nest';
 import { SseTestClient, type SseTestRequest } from '@sse-channels/testing';
 import { IsInt } from 'class-validator';
@@ -240,6 +241,33 @@ describe.each(adapters)('a hub on $adapter', ({ make }) => {
     ]);
     expect(new Set(told(client))).toEqual(new Set([1, 2, 3]));
     expect(bus.connections.list({ topic: 'orders/2' }).map(({ id }) => id)).toEqual([connection]);
+  });
+
+  it('gives a topic that it has once more from a place that is named, and tells of it in any case', async () => {
+    const cursor = await bus.publish(order(1), CountTold, { n: 1 });
+    const client = await (await connect('live?topic=orders/1&topic=orders/2')).opened();
+    await bus.publish(order(1), CountTold, { n: 2 });
+    await client.receive(1);
+    const connection = client.open?.connection ?? '';
+    const changed = await change(connection, {
+      add: [
+        { topic: 'orders/1', lastEventId: cursor },
+        { topic: 'orders/2', lastEventId: null },
+      ],
+    });
+    await bus.publish(order(1), CountTold, { n: 3 });
+    await client.until(() => told(client).length === 3, 'one event twice, and one more');
+    const opened = client
+      .named<OpenData>('$open')
+      .slice(1)
+      .flatMap(({ data }) => data.topics);
+
+    expect(changed.body).toEqual({ added: ['orders/1'], removed: [], refused: [] });
+    expect(told(client)).toEqual([2, 2, 3]);
+    expect(opened.map(({ topic, behind }) => [topic, behind])).toEqual([
+      ['orders/1', true],
+      ['orders/2', undefined],
+    ]);
   });
 
   it('knows a stream that is over no more, and one by no other name', async () => {

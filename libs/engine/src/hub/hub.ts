@@ -195,9 +195,9 @@ export class Hub {
   }
 
   /**
-   * Adds a topic to a stream that is open.
+   * Adds a topic to a stream that is open, or gives one that it has again from an earlier place.
    * @param opening the frame that tells of it
-   * @returns false where it has the topic already, or is over
+   * @returns false where it has given no more of it than it would now, or is over
    * @throws as `join`
    */
   async add(
@@ -208,7 +208,8 @@ export class Hub {
     options: JoinOptions = {},
   ): Promise<boolean> {
     const most = this.#parts.limits?.topicsPerConnection ?? null;
-    if (most !== null && source.size >= most) throw new LimitError('topicsPerConnection', most);
+    if (most !== null && source.size >= most && !source.has(request.topic.name))
+      throw new LimitError('topicsPerConnection', most);
     const [subscription] = await this.#subscribe([request], null, options);
     return subscription !== undefined && source.add(subscription, grant, opening);
   }

@@ -177,6 +177,30 @@ describe('a stream of many topics', () => {
     expect([eventsIn(sink).at(-1)?.lastEventId, eventsIn(sink).at(-1)?.cursor]).toEqual([next, undefined]);
   });
 
+  it('gives a topic that it has once more from an earlier place, beside its cursor, and leaves nothing out', async () => {
+    const { source, sink } = await connect(hub, [{ topic: topicOf(1) }, { topic: topicOf(2) }]);
+    const first = await publish(backplane, 1, 1);
+    await publish(backplane, 2, 2);
+    await publish(backplane, 1, 3);
+    await turn();
+    const before = eventsIn(sink).length;
+    const join = (lastEventId: string | null): Promise<boolean> =>
+      hub.add(source, { topic: topicOf(1), lastEventId }, FOR_EVER, opening, { form: 'topic' });
+    const taken = [await join(first), await join(null)];
+    await publish(backplane, 1, 4);
+    await publish(backplane, 2, 5);
+    await turn();
+    const told = eventsIn(sink)
+      .slice(before)
+      .map(({ name, topic, data, cursor }) =>
+        name === 'count' ? `${topic} ${data}${cursor === undefined ? '' : ' beside'}` : name,
+      );
+    expect(taken).toEqual([true, false]);
+    expect(told).toEqual(['$open', 'counts/1 {"n":3} beside', '$live', 'counts/1 {"n":4}', 'counts/2 {"n":5}']);
+    expect([source.tellOf('counts/2', opening), source.tellOf('counts/9', opening)]).toEqual([true, false]);
+    expect(hub.snapshot()).toEqual({ connections: 1, feeds: 2, subscriptions: 2 });
+  });
+
   it('ends a topic whose grant runs out or is withdrawn, alone; not to know is a withdrawal', async () => {
     const { source, sink } = await connect(hub, [{ topic: topicOf(0) }]);
     const grants: Grant[] = [

@@ -143,16 +143,19 @@ export class TopicSource implements Source {
   }
 
   /**
-   * Adds a topic; `$open` tells of it, and `$live` when its replay, if it has one, has reached the stream's cursor.
-   * @param subscription opened; closed with the stream, or here when the stream is over or has the topic already
-   * @returns whether it was added
+   * Adds a topic, or gives one that it has again, from an earlier place; `$open` tells of it, and `$live` when its replay, if it has one,
+   * has reached the stream's cursor.
+   * @param subscription opened; closed with the stream, or here when the stream is over or has given no more of the topic than it would
+   * @returns whether it was taken
    */
   add(subscription: Subscription, grant: Grant, opening: Opening): boolean {
     const { name } = subscription.feed.topic;
-    if (this.#closed || this.#lanes.has(name)) {
+    const had = this.#lanes.get(name);
+    if (this.#closed || (had !== undefined && compareOffsets(subscription.offset, this.#placeOf(had)) >= 0)) {
       subscription.close();
       return false;
     }
+    if (had !== undefined) this.remove(name, null);
     const lane = this.#place(subscription, grant);
     if (this.#told === FIRST_OFFSET) this.#told = subscription.offset;
     lane.behind = compareOffsets(subscription.offset, this.#told) < 0;
@@ -161,6 +164,19 @@ export class TopicSource implements Source {
     this.say(opening(openTopicOf(lane), subscription.cursorAt(this.#told)));
     if (this.#waker !== undefined) lane.start(this.#waker);
     this.#waker?.wake();
+    return true;
+  }
+
+  /**
+   * Tells once more of a topic that it has, for who listens to it from now on.
+   * @returns whether it has it
+   */
+  tellOf(topic: string, opening: Opening): boolean {
+    const lane = this.#lanes.get(topic);
+    if (lane === undefined) return false;
+    const { subscription, behind } = lane;
+    const opened: OpenTopic = { topic, resumed: true, gap: null, ...(behind ? { behind } : {}) };
+    this.say(opening(opened, subscription.cursorAt(this.#told)));
     return true;
   }
 
@@ -276,6 +292,11 @@ export class TopicSource implements Source {
     this.#level = undefined;
     this.#ready.add(lane);
     return lane;
+  }
+
+  /** Up to here all of a topic was given. */
+  #placeOf({ behind, subscription }: Lane): Offset {
+    return behind ? subscription.offset : this.#told;
   }
 
   get #first(): Subscription | undefined {

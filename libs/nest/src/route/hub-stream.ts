@@ -55,18 +55,25 @@ export class HubStream implements ChangeableStream {
     const { source, topics, asking, most } = this.#parts;
     const removed = remove.filter((topic) => source.remove(topic, { reason: 'done', comeBack: false }));
     const wanted = add.filter(({ name }) => !source.has(name));
+    // Who names a place for a topic that the stream has wants it from there.
+    const again =
+      by === 'client' ? add.filter(({ name, lastEventId }) => lastEventId !== undefined && source.has(name)) : [];
     const room = Math.max(0, most - source.size);
     const refused: RefusedTopic[] = wanted
       .slice(room)
       .map(({ name }) => ({ topic: name, status: 400, message: tooMany(most), comeBack: false }));
-    const asked = wanted.slice(0, room);
+    const asked = [...wanted.slice(0, room), ...again];
     const answers = by === 'client' ? await topics.ask(asked, asking) : this.#give(asked);
-    refused.unshift(...answers.refused);
+    // What the stream carries of the application's own accord has no route to ask.
+    refused.unshift(
+      ...answers.refused.filter(({ topic, status }) => status !== 404 || !source.tellOf(topic, this.#opening)),
+    );
     const added: string[] = [];
     for (const given of answers.given) {
       const { name } = given.request.topic;
       try {
         if (await this.#add(given)) added.push(name);
+        else source.tellOf(name, this.#opening);
       } catch (error) {
         const told = errorDataOf(error);
         if (told.status === 500) this.#parts.observer.failed?.(error, 'adding a topic to a stream that is open');
@@ -89,18 +96,15 @@ export class HubStream implements ChangeableStream {
   }
 
   #add({ request, grant }: GivenTopic): Promise<boolean> {
-    const { hub, source, asking, party, form, heartbeatMs } = this.#parts;
-    const opening = (topic: OpenTopic, id: string): Buffer => {
-      const data: OpenData = {
-        protocol: PROTOCOL_VERSION,
-        connection: asking.request.id,
-        heartbeatMs,
-        topics: [topic],
-      };
-      return Buffer.from(encodeFrame({ id, event: '$open', data: JSON.stringify(data) }));
-    };
-    return hub.add(source, request, grant, opening, { ...party, form });
+    const { hub, source, party, form } = this.#parts;
+    return hub.add(source, request, grant, this.#opening, { ...party, form });
   }
+
+  readonly #opening = (topic: OpenTopic, id: string): Buffer => {
+    const { asking, heartbeatMs } = this.#parts;
+    const data: OpenData = { protocol: PROTOCOL_VERSION, connection: asking.request.id, heartbeatMs, topics: [topic] };
+    return Buffer.from(encodeFrame({ id, event: '$open', data: JSON.stringify(data) }));
+  };
 }
 
 /** Why topics are refused that a stream has no room for. */
