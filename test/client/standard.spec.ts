@@ -2,12 +2,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createSseClient, type ClientEvent, type SseClient, type SseClientOptions } from '@sse-channels/client';
 import { eventually } from '@sse-channels/testing';
+import { places, type PlacedClient, type PlainOptions, type SeenState } from './places.js';
 import { firstThen, RawServer, streamOf, type Answer } from './raw-server.js';
 
 let server: RawServer;
 let other: RawServer;
-let client: SseClient | undefined;
-let events: ClientEvent[];
 
 beforeAll(async () => {
   server = await RawServer.listen();
@@ -19,245 +18,267 @@ afterAll(async () => {
   await other.close();
 });
 
-beforeEach(() => {
-  events = [];
-});
-
 afterEach(() => {
-  client?.close();
   for (const each of [server, other]) {
     each.cut();
     each.requests.length = 0;
   }
 });
 
-/** Opens a client; data is text, as an EventSource gives it. */
+describe.each(places)('in $place', (place) => {
+  let client: PlacedClient | undefined;
+
+  beforeAll(() => place.start(), 60_000);
+
+  afterAll(() => place.stop());
+
+  afterEach(() => client?.close());
+
+  async function start(options: PlainOptions = {}): Promise<PlacedClient> {
+    client = await place.open(`${server.origin}/stream`, { retryMs: 5, longPoll: false, ...options });
+    return client;
+  }
+
+  /** What a stream of these bytes is read as, up to an event with the data "end". */
+  async function read(...chunks: Array<string | Uint8Array>): Promise<string[]> {
+    server.answer(streamOf(...chunks, '\n\ndata: end\n\n'));
+    const opened = await start();
+    await eventually(async () => (await opened.events()).at(-1)?.data === 'end', 'the end');
+    return (await opened.events()).slice(0, -1).map(({ name, data, cursor }) => `${name}|${data as string}|${cursor}`);
+  }
+
+  /** What it comes back with after a stream of these bytes has ended. */
+  async function resumedAfter(...chunks: Array<string | Uint8Array>): Promise<string | undefined> {
+    server.answer(
+      firstThen(async (...given) => {
+        await streamOf(...chunks)(...given);
+        given[0].end();
+      }, streamOf('data: again\n\n')),
+    );
+    const opened = await start();
+    await eventually(async () => (await opened.events()).some(({ data }) => data === 'again'), 'a second stream');
+    const header = server.requests[1]?.headers['last-event-id'] as string | undefined;
+    return header && Buffer.from(header, 'latin1').toString('utf8');
+  }
+
+  /** Opens a client and waits until it is closed. */
+  async function closed(): Promise<{ readonly state: SeenState | undefined; readonly count: number }> {
+    const opened = await start();
+    await eventually(async () => (await opened.states()).at(-1)?.status === 'closed', 'a closed client');
+    return { state: (await opened.states()).at(-1), count: await opened.count() };
+  }
+
+  describe('the format', () => {
+    it.each([
+      ['one byte order mark is skipped', '\uFEFFdata:1\n\ndata:2\n\n', ['message|1|', 'message|2|']],
+      ['a second one is not', '\uFEFF\uFEFFdata:1\n\ndata:2\n\n', ['message|2|']],
+      ['one later on is not', 'data:1\n\n\uFEFFdata:2\n\ndata:3\n\n', ['message|1|', 'message|3|']],
+      [
+        'comments are ignored',
+        `data:1\n:\0\n:\r\ndata:2\n:${'x'.repeat(4096)}\ndata:3\n:data:fail\n\n`,
+        ['message|1\n2\n3|'],
+      ],
+      [
+        'data before the last empty line is kept',
+        'retry:5\ndata:test1\n\nid:test\ndata:test2',
+        ['message|test1|', 'message|test2|test'],
+      ],
+      [
+        'a data field may be empty',
+        'data:\n\ndata\ndata\n\ndata:test\n\n',
+        ['message||', 'message|\n|', 'message|test|'],
+      ],
+      ['one space after the colon is dropped', 'data:\ttest\rdata: \ndata:test\n\n', ['message|\ttest\n\ntest|']],
+      ['event names the event', 'event:test\ndata:x\n\ndata:y\n\n', ['test|x|', 'message|y|']],
+      ['an empty event is a message', 'event: \ndata:data\n\n', ['message|data|']],
+      [
+        'fields are parsed to the letter',
+        'data:\0\ndata: 2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\ndata:4\n\n',
+        ['message|\0\n2\n1\n3\n\n4|'],
+      ],
+      [
+        'unknown fields are ignored',
+        'data:test\n data\ndata\nfoobar:xxx\njustsometext\n:thisisacommentyay\ndata:test\n\n',
+        ['message|test\n\ntest|'],
+      ],
+      ['all line ends are taken', 'data:test\r\ndata\ndata:test\r\n\r', ['message|test\n\ntest|']],
+      ['a NUL in the data is kept', 'data:\0\n\n\n\n', ['message|\0|']],
+      ['a block without data is dispatched to nobody', 'event:a\nid:1\n\ndata:b\n\n', ['message|b|1']],
+      ['text is UTF-8, whatever it claims to be', 'data:ok…\n\n', ['message|ok…|']],
+      [
+        'an id holds until the next',
+        'id:1\ndata:a\n\ndata:b\n\nid\ndata:c\n\n',
+        ['message|a|1', 'message|b|1', 'message|c|'],
+      ],
+      ['an id with a NUL is none', 'id:1\ndata:a\n\nid:2\0\ndata:b\n\n', ['message|a|1', 'message|b|1']],
+    ])('%s', async (_name, text, expected) => {
+      expect(await read(text)).toEqual(expected);
+    });
+
+    it('drops a last block that was not ended', async () => {
+      server.answer(
+        firstThen(async (...given) => {
+          await streamOf('data: whole\n\ndata: half\n')(...given);
+          given[0].end();
+        }, streamOf('data: again\n\n')),
+      );
+      const opened = await start();
+
+      await eventually(async () => (await opened.count()) >= 2, 'two events');
+
+      expect((await opened.events()).map(({ data }) => data)).toEqual(['whole', 'again']);
+    });
+  });
+
+  describe('the last event id', () => {
+    it.each([
+      ['is sent as the bytes that it came as', 'id: …\ndata:1\n\n', '…'],
+      ['is that of a block without data as well', 'id: 1\ndata:1\n\nid: 2\n\n', '2'],
+      ['is not that of a block that was not ended', 'id: 1\ndata:1\n\nid: 2\n', '1'],
+      ['is nothing after an empty one', 'id: 1\ndata:1\n\nid\ndata:2\n\n', undefined],
+      ['is never one with a NUL', 'id: 1\ndata:1\n\nid: \0bad\ndata:2\n\n', '1'],
+      ['is nothing where there was none', 'data:1\n\n', undefined],
+    ])('%s', async (_name, text, expected) => {
+      expect(await resumedAfter(text)).toBe(expected);
+    });
+
+    it('holds over a stream that says none', async () => {
+      server.answer((response, _request, number) => {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        if (number < 2) response.end(number === 0 ? 'id: 7\ndata: a\n\n' : 'data: b\n\n');
+        else response.write('data: end\n\n');
+      });
+      const opened = await start();
+
+      await eventually(async () => (await opened.count()) === 3, 'three events');
+
+      expect(server.requests.map(({ headers }) => headers['last-event-id'])).toEqual([undefined, '7', '7']);
+      expect((await opened.events()).map(({ cursor }) => cursor)).toEqual(['7', '7', '7']);
+    });
+  });
+
+  describe('retry', () => {
+    /** The wait that is told after a stream of these bytes; the application's own is 5 ms, jittered. */
+    async function waitAfter(text: string): Promise<number | null> {
+      server.answer(
+        firstThen((response) => {
+          response.writeHead(200, { 'content-type': 'text/event-stream' });
+          response.end(text);
+        }, streamOf('data: again\n\n')),
+      );
+      const opened = await start();
+      const waits = async (): Promise<Array<number | null>> =>
+        (await opened.states()).flatMap(({ reason, retryInMs }) =>
+          reason === 'cut' && retryInMs !== 0 ? [retryInMs] : [],
+        );
+      await eventually(async () => (await waits()).length > 0, 'a wait');
+      return (await waits())[0] ?? null;
+    }
+
+    it.each([
+      ['is taken in milliseconds', 'retry:30\ndata:x\n\n', 30],
+      ['takes one space', 'retry: 31\ndata:x\n\n', 31],
+      ['takes leading zeros', 'retry:0033\ndata:x\n\n', 33],
+      ['is the last one that was valid', 'retry:34\nretry:1000x\ndata:x\n\n', 34],
+      ['counts without data, too', 'retry:35\n\ndata:x\n\n', 35],
+    ])('%s', async (_name, text, expected) => {
+      expect(await waitAfter(text)).toBe(expected);
+    });
+
+    it.each([
+      'retry:1000x\ndata:x\n\n',
+      'retry\ndata:x\n\n',
+      'retry:-1\ndata:x\n\n',
+      'retry:1.5\ndata:x\n\n',
+      'retry: \ndata:x\n\n',
+    ])('is not %j', async (text) => {
+      expect(await waitAfter(text)).toBeLessThan(8);
+    });
+  });
+
+  describe('the request', () => {
+    it('asks for a stream, past every cache', async () => {
+      server.answer(streamOf('data: end\n\n'));
+      const opened = await start();
+      await eventually(async () => (await opened.count()) === 1, 'an event');
+
+      expect(server.requests[0]?.headers).toMatchObject({ accept: 'text/event-stream', 'cache-control': 'no-cache' });
+      expect(server.requests[0]?.method).toBe('GET');
+    });
+
+    it.each([
+      'text/event-stream;',
+      'text/event-stream;charset=utf-8',
+      'text/event-stream; charset=windows-1252',
+      'Text/Event-Stream',
+    ])('takes %j for a stream, and its text for UTF-8', async (type) => {
+      server.answer((response) => {
+        response.writeHead(200, { 'content-type': type });
+        response.write('data: …\n\n');
+      });
+      const opened = await start();
+      await eventually(async () => (await opened.count()) === 1, 'an event');
+
+      expect((await opened.events())[0]?.data).toBe('…');
+    });
+
+    it.each(['text/x-bogus', 'text/event-streamx', 'text /event-stream', 'text/plain; charset=utf-8', ''])(
+      'does not take %j for one, and does not come back',
+      async (type) => {
+        server.answer((response) => {
+          response.writeHead(200, type === '' ? {} : { 'content-type': type }).end('data: no\n\n');
+        });
+        const { state, count } = await closed();
+
+        expect(state).toMatchObject({
+          reason: 'refused',
+          error: { code: 'STREAM_REFUSED', status: 200, body: 'data: no\n\n' },
+        });
+        expect(count).toBe(0);
+        expect(server.requests).toHaveLength(1);
+      },
+    );
+
+    it.each([205, 210, 299, 404, 410])('does not take a %d for one, and does not come back', async (status) => {
+      server.answer((response) => {
+        response.writeHead(status, { 'content-type': 'text/event-stream' }).end(status === 205 ? '' : 'data: no\n\n');
+      });
+      const { state, count } = await closed();
+
+      expect(state).toMatchObject({ reason: 'refused', error: { status } });
+      expect(count).toBe(0);
+    });
+
+    it('ends at a 204', async () => {
+      server.answer((response) => void response.writeHead(204).end());
+
+      expect((await closed()).state).toMatchObject({ reason: 'done', error: null });
+    });
+
+    it('comes back after a 503, an EventSource would not', async () => {
+      server.answer(firstThen((response) => void response.writeHead(503).end(), streamOf('data: end\n\n')));
+      const opened = await start();
+
+      await eventually(async () => (await opened.count()) === 1, 'an event');
+    });
+  });
+});
+
+let client: SseClient | undefined;
+let events: ClientEvent[];
+
+beforeEach(() => {
+  events = [];
+});
+
+afterEach(() => client?.close());
+
+/** Opens a client in this Node; what a browser tells of redirects and a POST is tried in `browser.spec.ts`. */
 function open(options: SseClientOptions = {}, url = `${server.origin}/stream`): SseClient {
   client = createSseClient(url, { decode: (text) => text, retryMs: 5, longPoll: false, ...options });
   client.on((event) => events.push(event));
   return client;
 }
-
-/** What a stream of these bytes is read as, up to an event with the data "end". */
-async function read(...chunks: Array<string | Uint8Array>): Promise<string[]> {
-  server.answer(streamOf(...chunks, '\n\ndata: end\n\n'));
-  open();
-  await eventually(() => events.at(-1)?.data === 'end', 'the end');
-  return events.slice(0, -1).map(({ name, data, cursor }) => `${name}|${data as string}|${cursor}`);
-}
-
-/** What it comes back with after a stream of these bytes has ended. */
-async function resumedAfter(...chunks: Array<string | Uint8Array>): Promise<string | undefined> {
-  server.answer(
-    firstThen(async (...given) => {
-      await streamOf(...chunks)(...given);
-      given[0].end();
-    }, streamOf('data: again\n\n')),
-  );
-  open();
-  await eventually(() => events.some(({ data }) => data === 'again'), 'a second stream');
-  const header = server.requests[1]?.headers['last-event-id'] as string | undefined;
-  return header && Buffer.from(header, 'latin1').toString('utf8');
-}
-
-describe('the format', () => {
-  it.each([
-    ['one byte order mark is skipped', '\uFEFFdata:1\n\ndata:2\n\n', ['message|1|', 'message|2|']],
-    ['a second one is not', '\uFEFF\uFEFFdata:1\n\ndata:2\n\n', ['message|2|']],
-    ['one later on is not', 'data:1\n\n\uFEFFdata:2\n\ndata:3\n\n', ['message|1|', 'message|3|']],
-    [
-      'comments are ignored',
-      `data:1\n:\0\n:\r\ndata:2\n:${'x'.repeat(4096)}\ndata:3\n:data:fail\n\n`,
-      ['message|1\n2\n3|'],
-    ],
-    [
-      'data before the last empty line is kept',
-      'retry:5\ndata:test1\n\nid:test\ndata:test2',
-      ['message|test1|', 'message|test2|test'],
-    ],
-    [
-      'a data field may be empty',
-      'data:\n\ndata\ndata\n\ndata:test\n\n',
-      ['message||', 'message|\n|', 'message|test|'],
-    ],
-    ['one space after the colon is dropped', 'data:\ttest\rdata: \ndata:test\n\n', ['message|\ttest\n\ntest|']],
-    ['event names the event', 'event:test\ndata:x\n\ndata:y\n\n', ['test|x|', 'message|y|']],
-    ['an empty event is a message', 'event: \ndata:data\n\n', ['message|data|']],
-    [
-      'fields are parsed to the letter',
-      'data:\0\ndata: 2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\ndata:3\rdata:\r\n data:32\ndata:4\n\n',
-      ['message|\0\n2\n1\n3\n\n4|'],
-    ],
-    [
-      'unknown fields are ignored',
-      'data:test\n data\ndata\nfoobar:xxx\njustsometext\n:thisisacommentyay\ndata:test\n\n',
-      ['message|test\n\ntest|'],
-    ],
-    ['all line ends are taken', 'data:test\r\ndata\ndata:test\r\n\r', ['message|test\n\ntest|']],
-    ['a NUL in the data is kept', 'data:\0\n\n\n\n', ['message|\0|']],
-    ['a block without data is dispatched to nobody', 'event:a\nid:1\n\ndata:b\n\n', ['message|b|1']],
-    ['text is UTF-8, whatever it claims to be', 'data:ok…\n\n', ['message|ok…|']],
-    [
-      'an id holds until the next',
-      'id:1\ndata:a\n\ndata:b\n\nid\ndata:c\n\n',
-      ['message|a|1', 'message|b|1', 'message|c|'],
-    ],
-    ['an id with a NUL is none', 'id:1\ndata:a\n\nid:2\0\ndata:b\n\n', ['message|a|1', 'message|b|1']],
-  ])('%s', async (_name, text, expected) => {
-    expect(await read(text)).toEqual(expected);
-  });
-
-  it('drops a last block that was not ended', async () => {
-    server.answer(
-      firstThen(async (...given) => {
-        await streamOf('data: whole\n\ndata: half\n')(...given);
-        given[0].end();
-      }, streamOf('data: again\n\n')),
-    );
-    open();
-
-    await eventually(() => events.length >= 2, 'two events');
-
-    expect(events.map(({ data }) => data)).toEqual(['whole', 'again']);
-  });
-});
-
-describe('the last event id', () => {
-  it.each([
-    ['is sent as the bytes that it came as', 'id: …\ndata:1\n\n', '…'],
-    ['is that of a block without data as well', 'id: 1\ndata:1\n\nid: 2\n\n', '2'],
-    ['is not that of a block that was not ended', 'id: 1\ndata:1\n\nid: 2\n', '1'],
-    ['is nothing after an empty one', 'id: 1\ndata:1\n\nid\ndata:2\n\n', undefined],
-    ['is never one with a NUL', 'id: 1\ndata:1\n\nid: \0bad\ndata:2\n\n', '1'],
-    ['is nothing where there was none', 'data:1\n\n', undefined],
-  ])('%s', async (_name, text, expected) => {
-    expect(await resumedAfter(text)).toBe(expected);
-  });
-
-  it('holds over a stream that says none', async () => {
-    server.answer((response, _request, number) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream' });
-      if (number < 2) response.end(number === 0 ? 'id: 7\ndata: a\n\n' : 'data: b\n\n');
-      else response.write('data: end\n\n');
-    });
-    open();
-
-    await eventually(() => events.length === 3, 'three events');
-
-    expect(server.requests.map(({ headers }) => headers['last-event-id'])).toEqual([undefined, '7', '7']);
-    expect(events.map(({ cursor }) => cursor)).toEqual(['7', '7', '7']);
-  });
-});
-
-describe('retry', () => {
-  /** The wait that is told after a stream of these bytes; the application's own is 5 ms, jittered. */
-  async function waitAfter(text: string): Promise<number | null> {
-    server.answer(
-      firstThen((response) => {
-        response.writeHead(200, { 'content-type': 'text/event-stream' });
-        response.end(text);
-      }, streamOf('data: again\n\n')),
-    );
-    const waits: Array<number | null> = [];
-    open().onState(({ reason, retryInMs }) => reason === 'cut' && retryInMs !== 0 && waits.push(retryInMs));
-    await eventually(() => waits.length > 0, 'a wait');
-    return waits[0] ?? null;
-  }
-
-  it.each([
-    ['is taken in milliseconds', 'retry:30\ndata:x\n\n', 30],
-    ['takes one space', 'retry: 31\ndata:x\n\n', 31],
-    ['takes leading zeros', 'retry:0033\ndata:x\n\n', 33],
-    ['is the last one that was valid', 'retry:34\nretry:1000x\ndata:x\n\n', 34],
-    ['counts without data, too', 'retry:35\n\ndata:x\n\n', 35],
-  ])('%s', async (_name, text, expected) => {
-    expect(await waitAfter(text)).toBe(expected);
-  });
-
-  it.each([
-    'retry:1000x\ndata:x\n\n',
-    'retry\ndata:x\n\n',
-    'retry:-1\ndata:x\n\n',
-    'retry:1.5\ndata:x\n\n',
-    'retry: \ndata:x\n\n',
-  ])('is not %j', async (text) => {
-    expect(await waitAfter(text)).toBeLessThan(8);
-  });
-});
-
-describe('the request', () => {
-  it('asks for a stream, past every cache', async () => {
-    server.answer(streamOf('data: end\n\n'));
-    open();
-    await eventually(() => events.length === 1, 'an event');
-
-    expect(server.requests[0]?.headers).toMatchObject({ accept: 'text/event-stream', 'cache-control': 'no-cache' });
-    expect(server.requests[0]?.method).toBe('GET');
-  });
-
-  it.each([
-    'text/event-stream;',
-    'text/event-stream;charset=utf-8',
-    'text/event-stream; charset=windows-1252',
-    'Text/Event-Stream',
-  ])('takes %j for a stream, and its text for UTF-8', async (type) => {
-    server.answer((response) => {
-      response.writeHead(200, { 'content-type': type });
-      response.write('data: …\n\n');
-    });
-    open();
-    await eventually(() => events.length === 1, 'an event');
-
-    expect(events[0]?.data).toBe('…');
-  });
-
-  it.each(['text/x-bogus', 'text/event-streamx', 'text /event-stream', 'text/plain; charset=utf-8', ''])(
-    'does not take %j for one, and does not come back',
-    async (type) => {
-      server.answer((response) => {
-        response.writeHead(200, type === '' ? {} : { 'content-type': type }).end('data: no\n\n');
-      });
-      const { state } = await closed();
-
-      expect(state).toMatchObject({
-        reason: 'refused',
-        error: { code: 'STREAM_REFUSED', status: 200, body: 'data: no\n\n' },
-      });
-      expect(events).toEqual([]);
-      expect(server.requests).toHaveLength(1);
-    },
-  );
-
-  it.each([205, 210, 299, 404, 410])('does not take a %d for one, and does not come back', async (status) => {
-    server.answer((response) => {
-      response.writeHead(status, { 'content-type': 'text/event-stream' }).end(status === 205 ? '' : 'data: no\n\n');
-    });
-    const { state } = await closed();
-
-    expect(state).toMatchObject({ reason: 'refused', error: { status } });
-    expect(events).toEqual([]);
-  });
-
-  it('ends at a 204', async () => {
-    server.answer((response) => void response.writeHead(204).end());
-
-    expect((await closed()).state).toMatchObject({ reason: 'done', error: undefined });
-  });
-
-  it('comes back after a 503, an EventSource would not', async () => {
-    server.answer(firstThen((response) => void response.writeHead(503).end(), streamOf('data: end\n\n')));
-    open();
-
-    await eventually(() => events.length === 1, 'an event');
-  });
-
-  /** Opens a client and waits until it is closed. */
-  async function closed(): Promise<SseClient> {
-    const opened = open();
-    await eventually(() => opened.state.status === 'closed', 'a closed client');
-    return opened;
-  }
-});
 
 describe('redirects', () => {
   const to =

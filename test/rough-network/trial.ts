@@ -21,7 +21,13 @@ const countsChannel = defineChannel('counts/:name', {
   events: [Counted],
   replay: { maxEvents: 20_000, maxBytes: 2 ** 26 },
 });
+/** What is given from its beginning, however far that lies behind the stream. */
+const pastChannel = defineChannel('past/:name', {
+  events: [Counted],
+  replay: { maxEvents: 20_000, maxBytes: 2 ** 26 },
+});
 type Counts = typeof countsChannel;
+type Channels = Counts | typeof pastChannel;
 
 @Controller()
 class CountsController {
@@ -30,7 +36,12 @@ class CountsController {
     return countsChannel.topic({ name });
   }
 
-  @SseHub('live', { channels: [countsChannel] })
+  @SseChannel(pastChannel, 'past/:name')
+  past(@Param('name') name: string) {
+    return { topic: pastChannel.topic({ name }), start: 'earliest' as const };
+  }
+
+  @SseHub('live', { channels: [countsChannel, pastChannel] })
   live() {}
 }
 
@@ -72,7 +83,7 @@ export async function playTrial({ seed, topics, events }: TrialOptions): Promise
   const link = await FaultyLink.listen(url);
   const bus = app.get(EventBus);
   const told: unknown[] = [];
-  const client = createSseClient<Counts>(`${link.origin}/live`, {
+  const client = createSseClient<Channels>(`${link.origin}/live`, {
     hub,
     retryMs: 10,
     maxRetryMs: 60,
@@ -88,15 +99,16 @@ export async function playTrial({ seed, topics, events }: TrialOptions): Promise
     const visits = new Visits(client, told);
     const trouble = new Trouble(link, dice);
     const last = new Map<string, number>();
-    const publish = async (name: string): Promise<void> => {
+    const publish = async (name: string, channel: Counts | typeof pastChannel = countsChannel): Promise<void> => {
       const number = (last.get(name) ?? 0) + 1;
       last.set(name, number);
-      await bus.publish(countsChannel.topic({ name }), Counted, { number, text: 'x'.repeat(dice.pick([0, 10, 200])) });
+      const text = 'x'.repeat(dice.pick([0, 10, 200]));
+      await bus.publish(channel.topic({ name }), Counted, { number, text });
     };
     for (let count = 0; count < events; count += 1) {
       trouble.make();
       if (dice.oneIn(60)) visits.change(dice);
-      if (dice.oneIn(12)) await publish(visits.name(dice));
+      if (dice.oneIn(12)) await publish(visits.name(dice), pastChannel);
       await publish(`t${dice.below(topics)}`);
       if (dice.oneIn(10)) await delay(dice.below(6));
     }
@@ -133,7 +145,7 @@ interface Lane {
   readonly state: HubSubscription<Counts>['state'];
 }
 
-function follow(client: SseHubClient<Counts>, name: string, dice: Dice, told: unknown[]): Lane {
+function follow(client: SseHubClient<Channels>, name: string, dice: Dice, told: unknown[]): Lane {
   const tally = new SequenceTally();
   const subscription = client.subscribe('counts/:name', { name });
   subscription.onGap((gap) => told.push(gap));
@@ -152,12 +164,14 @@ function follow(client: SseHubClient<Counts>, name: string, dice: Dice, told: un
 
 /** Topics that are subscribed to for a while, some of them by several at a time. */
 class Visits {
-  readonly #open: Array<{ readonly subscription: HubSubscription<Counts>; readonly tally: SequenceTally }> = [];
+  readonly #open: Visit[] = [];
   readonly #tallies: SequenceTally[] = [];
   readonly #gaps: ClientGap[] = [];
+  /** Topics that the client has let go for certain: who comes next is given them from their beginning. */
+  readonly #free = new Set<string>(VISITED);
 
   constructor(
-    private readonly client: SseHubClient<Counts>,
+    private readonly client: SseHubClient<Channels>,
     private readonly told: unknown[],
   ) {}
 
@@ -166,26 +180,26 @@ class Visits {
   }
 
   name(dice: Dice): string {
-    return `v${dice.below(4)}`;
+    return dice.pick(VISITED);
   }
 
   /** One comes or goes. */
   change(dice: Dice): void {
     if (this.#open.length > 5 || (this.#open.length > 0 && dice.oneIn(2))) {
-      const [{ subscription } = { subscription: undefined }] = this.#open.splice(dice.below(this.#open.length), 1);
-      subscription?.close();
+      for (const visit of this.#open.splice(dice.below(this.#open.length), 1)) this.#leave(visit);
       return;
     }
-    const subscription = this.client.subscribe('counts/:name', { name: this.name(dice) });
-    // Whatever comes first, what follows is whole.
-    const tally = new SequenceTally(null);
+    const name = this.name(dice);
+    const subscription = this.client.subscribe('past/:name', { name });
+    // Who joins others is given what comes from then on, and that whole.
+    const tally = new SequenceTally(this.#free.delete(name) ? 0 : null);
     this.#tallies.push(tally);
     subscription.onGap((gap) => this.#gaps.push(gap));
     subscription.on('number.counted', ({ number }) => tally.take(number));
-    subscription.onState(({ error }) => {
-      if (subscription.state.status === 'closed' && error !== undefined) this.told.push(error);
+    subscription.onState(({ status, error }) => {
+      if (status === 'closed' && error !== undefined) this.told.push(error);
     });
-    this.#open.push({ subscription, tally });
+    this.#open.push({ name, subscription });
   }
 
   end(): { readonly falselyTold: number; readonly wrong: number } {
@@ -193,6 +207,22 @@ class Visits {
     const { lost, doubled, reordered } = totalsOf(this.#tallies);
     return { falselyTold: this.#gaps.length, wrong: lost + doubled + reordered };
   }
+
+  #leave({ name, subscription }: Visit): void {
+    subscription.close();
+    if (this.#open.some((visit) => visit.name === name)) return;
+    // A topic that is taken out and in again in one go stays in.
+    setTimeout(() => {
+      if (!this.#open.some((visit) => visit.name === name)) this.#free.add(name);
+    }, 5);
+  }
+}
+
+const VISITED = ['v0', 'v1', 'v2', 'v3', 'v4', 'v5'] as const;
+
+interface Visit {
+  readonly name: string;
+  readonly subscription: HubSubscription<typeof pastChannel>;
 }
 
 /** What the network does. */

@@ -35,5 +35,6 @@ export type { QueueOptions } from './subscription/event-queue.js';
 export type { ClientGap } from './subscription/listeners.js';
 export type { Leave, ListenOptions } from './subscription/listening.js';
 export type { ClientObservable, ClientObserver, Subscription } from './subscription/subscription.js';
+export { sharedTabs, type SharedTabsOptions, type TabsFeature } from './tabs/shared-tabs.js';
 export { SseChannelsError } from '@sse-channels/protocol';
 export type { GapReason, SseChannelsErrorCode, StandardSchema } from '@sse-channels/protocol';

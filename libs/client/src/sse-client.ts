@@ -8,6 +8,7 @@ import { createIntake, type ClientParts } from './subscription/intake.js';
 import { createListeners } from './subscription/listeners.js';
 import { onAbort } from './subscription/listening.js';
 import { createSubscription, type Subscription } from './subscription/subscription.js';
+import type { TabsFeature } from './tabs/shared-tabs.js';
 
 export interface SseClientOptions<C extends Contract = AnyEvents> extends ConnectionOptions {
   /** Schemas that the data of events must pass before it is handed over; handlers are given what the schema puts out. */
@@ -27,6 +28,8 @@ export interface SseHubClientOptions<C extends Contract = AnyEvents> extends Omi
 > {
   /** What makes it the client of a hub: `hub`, as this package exports it. Who does not import it does not load it. */
   readonly hub: HubFeature;
+  /** Makes the tabs of a browser share one connection: `sharedTabs()`. @default each tab has its own */
+  readonly tabs?: TabsFeature;
 }
 
 /** The client of one stream; make one with `createSseClient`. */
@@ -60,7 +63,7 @@ export function createSseClient<C extends Contract = AnyEvents>(
 ): SseClient<C>;
 export function createSseClient(
   url: string | URL,
-  given: SseClientOptions & { readonly hub?: HubFeature } = {},
+  given: SseClientOptions & { readonly hub?: HubFeature; readonly tabs?: TabsFeature } = {},
 ): SseClient | SseHubClient {
   const { signal, onError = throwUncaught, hub: create = createStreamClient } = given;
   const client = create(() => absolute(url), { ...given, onError });

@@ -109,8 +109,13 @@ export function createConnection(
     },
     start() {
       if (isClosed()) return;
-      resting = false;
-      if (started) return hurry();
+      if (started) {
+        const rested = resting;
+        resting = false;
+        // Who waits after a failure waits on.
+        if (rested) hurry();
+        return;
+      }
       url = urlOf();
       started = true;
       leavePage = listenToPage((news) => {
@@ -232,11 +237,11 @@ export function createConnection(
   }
 
   async function poll(signal: AbortSignal): Promise<End> {
-    // The first answer is not held back: so it is known soon whether there is one.
-    const waitMs = state.status === 'open' ? WAIT_MS : 0;
+    // The first answer is not held back: so it is known soon whether there is one, and what it says of what is asked for anew.
+    const { query, body, isNew } = listener.ask?.() ?? {};
+    const waitMs = state.status === 'open' && isNew !== true ? WAIT_MS : 0;
     expect((openTimeoutMs ?? Infinity) + waitMs);
     const askedAt = Date.now();
-    const { query, body } = listener.ask?.() ?? {};
     const response = await ask(JSON_TYPE, signal, { query: { ...query, waitMs }, body });
     const answer: unknown = isOf(response, JSON_TYPE) ? await response.json() : undefined;
     if (!isLongPollAnswer(answer)) {

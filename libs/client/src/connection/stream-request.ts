@@ -10,6 +10,8 @@ export interface Question {
   readonly query?: QueryValues | undefined;
   /** Sent by POST, in place of the application's. */
   readonly body?: unknown;
+  /** It asks for something that was not asked for before: what is said of that is not to be held back. */
+  readonly isNew?: boolean;
 }
 
 /** What differs from one attempt to the next. */

@@ -273,6 +273,65 @@ describe('the client of a hub', () => {
   });
 });
 
+describe('a topic that is listened to anew', () => {
+  it('while there is no stream is asked for at no place', async () => {
+    connect();
+    follow(2);
+    const one = follow(1);
+    await openAndCut([1, 2], 'e~7-0');
+    (await server.next()).fail();
+    await settle();
+    one.subscription.close();
+    await advance(1);
+    follow(1);
+    await advance(5_000);
+
+    expect(bodyOf(await server.next())).toEqual({
+      topics: ['orders/2', { topic: 'orders/1', lastEventId: null }],
+    });
+  });
+
+  it('while its stream is asked for as before is asked for once more', async () => {
+    connect();
+    follow(2);
+    const one = follow(1);
+    await openAndCut([1, 2], 'e~7-0');
+    const request = await server.next();
+    one.subscription.close();
+    await advance(1);
+    const again = follow(1);
+    await advance(1);
+    const stream = request.stream();
+    await opened(stream, ['orders/1', 'orders/2'], 'e~7-0', 'c2');
+    await event(stream, 1, 'of before', 'e~8-0');
+    await advance(1);
+    const change = await server.next();
+    answer(change);
+    await opened(stream, [{ topic: 'orders/1', behind: true }], 'e~8-0', 'c2');
+    await behind(stream, 1, 'first', 'e~6-0');
+    await behind(stream, 1, 'of before', 'e~8-0');
+
+    expect(bodyOf(change)).toEqual({ add: [{ topic: 'orders/1', lastEventId: null }], remove: [] });
+    expect(again.told).toEqual([
+      ['first', 'e~6-0'],
+      ['of before', 'e~8-0'],
+    ]);
+  });
+
+  it('after nothing was is at no place', async () => {
+    connect();
+    const one = follow(1);
+    await advance(0);
+    await opened((await server.next()).stream(), ['orders/1'], 'e~9-0');
+    one.subscription.close();
+    await advance(10_000);
+    follow(1);
+    await advance(0);
+
+    expect((await server.next()).headers).not.toHaveProperty('last-event-id');
+  });
+});
+
 describe('a topic behind the stream', () => {
   it('is resumed at its own place until the stream covers it', async () => {
     connect();

@@ -8,6 +8,7 @@ import { createListening, onAbort, type Leave, type ListenOptions } from '../sub
 import { createSubscription, type Subscription } from '../subscription/subscription.js';
 import { topicName } from './topic-name.js';
 import { createTopicStream } from './topic-stream.js';
+import type { TabsFeature } from '../tabs/shared-tabs.js';
 
 /** One way through a topic. Its state is `connecting` until its topic is given, and `closed` when that is refused or ends. */
 export interface HubSubscription<C extends Contract = AnyEvents> extends Subscription<C> {
@@ -67,14 +68,19 @@ interface Entry {
 }
 
 /** What `createSseClient` makes the client of a hub with. */
-export type HubFeature = (urlOf: () => string, options: ClientParts) => SseHubClient<any>;
+export type HubFeature = (urlOf: () => string, options: HubParts) => SseHubClient<any>;
+
+interface HubParts extends ClientParts {
+  readonly tabs?: TabsFeature;
+}
 
 /** Makes a client that of a hub: `createSseClient(url, { hub })`. */
 export const hub: HubFeature = (urlOf, options) => {
-  const { onError } = options;
+  const { onError, tabs } = options;
   const entries = new Map<string, Entry>();
   const states = createListening<[ConnectionState]>(onError);
-  const stream = createTopicStream(urlOf, options, {
+  const create = tabs === undefined ? createTopicStream : tabs(createTopicStream);
+  const stream = create(urlOf, options, {
     onError,
     onState(state) {
       void states.tell(state);

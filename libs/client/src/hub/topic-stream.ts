@@ -43,6 +43,17 @@ export interface TopicStream {
   readonly close: () => void;
 }
 
+/** One that is read for several. */
+export interface SharedTopicStream extends TopicStream {
+  /**
+   * Asks for a topic that others may have already, who go on as they are.
+   * @param given called just before the stream tells that it is given from the place, and what it gives
+   */
+  join(topic: string, place: string | null, given: () => void): void;
+  /** Goes on with a topic, at the stream's cursor or at its own place; before the stream begins. */
+  resume(topic: string, cursor: string, place: string): void;
+}
+
 interface Standing {
   wanted: boolean;
   /** The stream that is open carries it, or was asked to. */
@@ -51,17 +62,24 @@ interface Standing {
   given: boolean;
   /** It was taken out, and the stream has not said so yet. */
   leaving: boolean;
+  /** It was taken out while there was no stream to tell. */
+  left: boolean;
+  /** The request that is out asks for it as it was before: what is answered is not for who asked since. */
+  outdated: boolean;
   /** Undefined: the stream's cursor covers it. Null: at no place yet. Else its own, behind the stream's. */
   place: string | null | undefined;
   /** Why it is not given. */
   reason: StateReason;
+  /** From where it is to be given once more, for those who joined later; the first has been asked for if `joining`. */
+  readonly joins: Array<{ readonly place: string | null; readonly given: () => void }>;
+  joining: boolean;
 }
 
 export function createTopicStream(
   urlOf: () => string,
   options: ConnectionOptions,
   listener: TopicStreamListener,
-): TopicStream {
+): SharedTopicStream {
   const topics = new Map<string, Standing>();
   /** Where topics stood that an earlier life of the page listened to. */
   let kept: Partial<Record<string, string>> = {};
@@ -81,21 +99,23 @@ export function createTopicStream(
     },
     ask() {
       id = undefined;
+      const isNew = Array.from(topics.values()).some(({ asked }) => !asked);
       for (const [name, topic] of topics) {
         if (!topic.wanted) topics.delete(name);
         // A cursor that an application has brought is for the topics that it begins with.
         if (!begun && topic.place === null && connection.cursor !== '') topic.place = undefined;
         topic.asked = true;
-        topic.leaving = false;
+        topic.leaving = topic.joining = topic.outdated = false;
       }
       begun = true;
       const covers = Array.from(topics.values()).some(({ place }) => place === undefined);
       if (!covers) connection.cursor = '';
-      return questionOf(
+      const question = questionOf(
         Array.from(topics, ([topic, { place }]) =>
           place === undefined || (place === null && !covers) ? topic : { topic, lastEventId: place },
         ),
       );
+      return { ...question, isNew };
     },
     place() {
       const places = Array.from(topics.keys(), (name) => [name, cursorOf(name)] as const);
@@ -119,8 +139,8 @@ export function createTopicStream(
     receive(event) {
       const { name, data, topic, ownCursor } = event;
       const about = topics.get(topic ?? (data as Partial<LiveData> | null)?.topic ?? '');
-      if (name === '$open') begin(data as OpenData);
-      else if (name === '$error') refuse(data as Refusal);
+      if (name === '$open') return listener.receive({ ...event, data: begin(data as OpenData) });
+      if (name === '$error') refuse(data as Refusal);
       else if (name === '$closing') end(data as Ending);
       else if (about !== undefined && name === '$live') about.place = undefined;
       const handled = listener.receive(event);
@@ -130,7 +150,7 @@ export function createTopicStream(
     },
   });
 
-  return {
+  const stream: SharedTopicStream = {
     get state() {
       return connection.state;
     },
@@ -148,16 +168,32 @@ export function createTopicStream(
       const topic = topics.get(name);
       changeIn(0);
       // Taken out and in again before anybody was told, it stays.
-      if (topic?.given === true && !topic.leaving) return (topic.wanted = true);
+      if (topic !== undefined && isCarried(topic)) return (topic.wanted = true);
       topics.set(name, {
-        asked: false,
-        given: false,
+        ...NEW,
         leaving: topic?.leaving === true,
-        wanted: true,
+        outdated: topic?.asked === true && isOut(),
         place: place ?? keptPlaceOf(name),
-        reason: 'started',
+        joins: [],
       });
       return false;
+    },
+    join(name, place, given) {
+      const topic = topics.get(name);
+      if (topic === undefined || !(topic.wanted || isCarried(topic))) {
+        stream.add(name, place);
+        given();
+      } else if (topic.given || topic.place !== null || place !== null) {
+        topic.wanted = true;
+        topic.joins.push({ place, given });
+        changeIn(0);
+      } else given();
+    },
+    resume(name, cursor, place) {
+      begun = true;
+      connection.cursor = cursor;
+      topics.set(name, { ...NEW, place: place === cursor ? undefined : place, joins: [] });
+      changeIn(0);
     },
     remove(name) {
       const topic = topics.get(name);
@@ -168,6 +204,7 @@ export function createTopicStream(
     wake: connection.wake,
     close: connection.close,
   };
+  return stream;
 
   /** Each is gone on from once. */
   function keptPlaceOf(name: string): string | null {
@@ -181,26 +218,47 @@ export function createTopicStream(
     return place ?? '';
   }
 
-  function begin({ connection: stream, topics: opened }: OpenData): void {
-    const isNew = stream !== id;
-    id = stream;
+  /** Whether the stream brings it to who listens to it. */
+  function isCarried({ given, leaving, left }: Standing): boolean {
+    return given && !leaving && !left;
+  }
+
+  /** Whether a request for the stream is made that has not told of its topics yet. */
+  function isOut(): boolean {
+    return id === undefined && (connection.state.status === 'open' || connection.state.retryInMs === 0);
+  }
+
+  /** @returns what it says of topics as they are asked for now */
+  function begin(open: OpenData): OpenData {
+    const isNew = open.connection !== id;
+    id = open.connection;
     if (isNew) for (const topic of topics.values()) topic.given = false;
+    const opened = open.topics.filter(({ topic }) => topics.get(topic)?.outdated !== true);
+    for (const topic of topics.values()) topic.outdated = false;
     for (const { topic: name, behind } of opened) {
       const topic = topics.get(name);
       if (topic === undefined || topic.leaving) continue;
       topic.given = true;
+      // One that is given again was covered, and is until what it gives says otherwise.
       if (behind !== true) topic.place = undefined;
+      if (!isNew && topic.joining) {
+        topic.joining = false;
+        topic.joins.shift()?.given();
+      }
     }
     changeIn(0);
     for (const name of topics.keys()) listener.onTopic(name);
+    return { ...open, topics: opened };
   }
 
   function refuse({ topic: name, status, message, comeBack }: Refusal): void {
     const topic = topics.get(name);
     // What every stream of the hub carries it may carry though it was refused.
-    if (topic === undefined || topic.given) return;
+    if (topic === undefined || (topic.given && !topic.joining)) return;
     if (comeBack) return later(name, topic, 'refused');
-    topics.delete(name);
+    // Where it was given before, and is refused to who asks now, it is taken out.
+    if (topic.given) stream.remove(name);
+    else topics.delete(name);
     listener.onEnd(name, 'refused', new StreamError('STREAM_REFUSED', `${name}: ${message}`, { status }));
   }
 
@@ -219,7 +277,7 @@ export function createTopicStream(
 
   /** A topic is asked for again in a while. */
   function later(name: string, topic: Standing, reason: StateReason): void {
-    topic.given = topic.asked = false;
+    topic.given = topic.asked = topic.joining = false;
     topic.reason = reason;
     // The stream goes on without it, and its cursor with the stream.
     if (topic.place === undefined) topic.place = connection.cursor;
@@ -236,21 +294,37 @@ export function createTopicStream(
   async function change(): Promise<void> {
     if (changing) return;
     const wanted = Array.from(topics.values()).some((topic) => topic.wanted);
-    if (!wanted) return connection.rest();
+    if (!wanted) {
+      topics.clear();
+      return connection.rest();
+    }
     connection.start();
+    const { status: state, transport } = connection.state;
+    if (state !== 'open' || id === undefined || transport === 'long-poll') {
+      for (const topic of topics.values()) topic.left ||= !topic.wanted;
+    }
     const added = Array.from(topics).filter(([, topic]) => topic.wanted && !topic.asked);
     const removed = Array.from(topics).filter(([, topic]) => !topic.wanted && topic.asked);
-    if (connection.state.status !== 'open' || added.length + removed.length === 0) return;
-    if (connection.state.transport === 'long-poll') return connection.renew();
+    const joined = Array.from(topics).filter(([, topic]) => topic.given && topic.joins.length > 0 && !topic.joining);
+    if (state !== 'open' || added.length + removed.length + joined.length === 0) return;
+    if (transport === 'long-poll') {
+      // Nothing is given again there: who joins is given what comes from now on.
+      for (const [, { joins }] of joined) for (const { given } of joins.splice(0)) given();
+      return connection.renew();
+    }
     if (id === undefined) return;
     const own = id;
     for (const [, topic] of added) topic.asked = true;
+    for (const [, topic] of joined) topic.joining = true;
     for (const [, topic] of removed) {
       topic.asked = false;
       topic.leaving = true;
     }
     changing = true;
-    const add = added.map(([topic, { place = null }]) => ({ topic, lastEventId: place }));
+    const add = [
+      ...added.map(([topic, { place = null }]) => ({ topic, lastEventId: place })),
+      ...joined.map(([topic, { joins }]) => ({ topic, lastEventId: joins[0]?.place ?? null })),
+    ];
     const remove = removed.map(([name]) => name);
     const [status, answer] = await ask({ path: `/${own}`, body: { add, remove } });
     changing = false;
@@ -279,6 +353,17 @@ export function createTopicStream(
     }
   }
 }
+
+const NEW = {
+  wanted: true,
+  asked: false,
+  given: false,
+  leaving: false,
+  left: false,
+  outdated: false,
+  joining: false,
+  reason: 'started',
+} as const;
 
 type Refusal = ErrorData & { readonly topic: string };
 type Changed = { readonly refused: readonly Refusal[] };

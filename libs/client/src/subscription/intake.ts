@@ -1,6 +1,7 @@
 /** What is handed over of what a stream brings: nothing twice, nothing unlike its schema. */
-import { compareOffsets, SseChannelsError, type StandardSchema } from '@sse-channels/protocol';
+import { SseChannelsError, type StandardSchema } from '@sse-channels/protocol';
 import type { ConnectionOptions } from '../connection/connection-options.js';
+import { isNotAfter } from '../connection/place.js';
 import type { Receiver } from '../connection/receiver.js';
 import { failureOf } from '../connection/stream-error.js';
 import type { ClientEvent } from '../contract/contract.js';
@@ -68,11 +69,4 @@ export function createIntake({ events, gaps }: Listeners, { validate: schemas = 
     }
     return undefined;
   }
-}
-
-/** Whether both are places of one log space, the first no later than the second: what is there was handed over already. */
-function isNotAfter(cursor: string, place: string): boolean {
-  const [epoch, offset] = cursor.split('~');
-  const [placeEpoch, placeOffset] = place.split('~');
-  return epoch === placeEpoch && !!offset && !!placeOffset && compareOffsets(offset, placeOffset) <= 0;
 }
