@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import type { SseChannelsError } from '@sse-channels/protocol';
+import type { SseChannelsError, StandardSchema } from '@sse-channels/protocol';
 import { ScriptedFetch, settle, type ScriptedRequest, type ScriptedStream } from '../scripted-fetch.js';
 import { createSseClient, type SseHubClientOptions } from '../sse-client.js';
 import { hub, type SseHubClient } from './hub-client.js';
@@ -316,6 +316,33 @@ describe('a topic that is listened to anew', () => {
       ['first', 'e~6-0'],
       ['of before', 'e~8-0'],
     ]);
+  });
+
+  it('while a change is on its way is given from its beginning once more', async () => {
+    connect();
+    follow(2);
+    const one = follow(1);
+    await advance(0);
+    const stream = (await server.next()).stream();
+    await opened(stream, ['orders/1', 'orders/2'], 'e~4-0');
+    follow(3);
+    await advance(0);
+    const first = await server.next();
+    one.subscription.close();
+    await advance(1);
+    const again = follow(1);
+    await advance(1);
+    await event(stream, 1, 'of before', 'e~5-0');
+    answer(first);
+    await advance(1);
+    const second = await server.next();
+    answer(second);
+    await opened(stream, [{ topic: 'orders/1', behind: true }], 'e~5-0');
+    await behind(stream, 1, 'first', 'e~3-0');
+
+    expect(bodyOf(first)).toEqual({ add: [{ topic: 'orders/3', lastEventId: null }], remove: [] });
+    expect(bodyOf(second)).toEqual({ add: [{ topic: 'orders/1', lastEventId: null }], remove: [] });
+    expect(again.told).toEqual([['first', 'e~3-0']]);
   });
 
   it('after nothing was is at no place', async () => {
@@ -635,6 +662,30 @@ describe('what is kept', () => {
 
     expect([request.url, request.headers['last-event-id']]).toEqual([`${url}?topic=orders%2F1`, 'e~6-0']);
     expect(bodyOf(await server.next())).toEqual({ add: [{ topic: 'orders/2', lastEventId: null }], remove: [] });
+  });
+});
+
+describe('schemas', () => {
+  it('are for the events of all topics', async () => {
+    const evens: StandardSchema<unknown, number> = {
+      '~standard': {
+        version: 1,
+        vendor: 'spec',
+        validate: (value) =>
+          Number(value) % 2 === 0 ? { value: Number(value) / 2 } : { issues: [{ message: 'is odd' }] },
+      },
+    };
+    connect({ validate: { 'order.noted': evens } });
+    const [one, two] = [follow(1), follow(2)];
+    await advance(0);
+    const stream = (await server.next()).stream();
+    await opened(stream, ['orders/1', 'orders/2'], 'e~1-0');
+    await event(stream, 1, 8, 'e~2-0');
+    await event(stream, 2, 3, 'e~3-0');
+    await event(stream, 2, 4, 'e~4-0');
+
+    expect([one.told, two.told]).toEqual([[[4, 'e~2-0']], [[2, 'e~4-0']]]);
+    expect(errors).toMatchObject([{ code: 'EVENT_INVALID' }]);
   });
 });
 

@@ -62,7 +62,7 @@ interface Standing {
   given: boolean;
   /** It was taken out, and the stream has not said so yet. */
   leaving: boolean;
-  /** It was taken out while there was no stream to tell. */
+  /** It was taken out, and not in again in the same task. */
   left: boolean;
   /** The request that is out asks for it as it was before: what is answered is not for who asked since. */
   outdated: boolean;
@@ -219,8 +219,8 @@ export function createTopicStream(
   }
 
   /** Whether the stream brings it to who listens to it. */
-  function isCarried({ given, leaving, left }: Standing): boolean {
-    return given && !leaving && !left;
+  function isCarried({ given, left }: Standing): boolean {
+    return given && !left;
   }
 
   /** Whether a request for the stream is made that has not told of its topics yet. */
@@ -292,6 +292,8 @@ export function createTopicStream(
 
   /** Brings what the stream carries to what is wanted. */
   async function change(): Promise<void> {
+    // From here on others know, or will as soon as they can be told.
+    for (const topic of topics.values()) topic.left ||= !topic.wanted;
     if (changing) return;
     const wanted = Array.from(topics.values()).some((topic) => topic.wanted);
     if (!wanted) {
@@ -300,9 +302,6 @@ export function createTopicStream(
     }
     connection.start();
     const { status: state, transport } = connection.state;
-    if (state !== 'open' || id === undefined || transport === 'long-poll') {
-      for (const topic of topics.values()) topic.left ||= !topic.wanted;
-    }
     const added = Array.from(topics).filter(([, topic]) => topic.wanted && !topic.asked);
     const removed = Array.from(topics).filter(([, topic]) => !topic.wanted && topic.asked);
     const joined = Array.from(topics).filter(([, topic]) => topic.given && topic.joins.length > 0 && !topic.joining);
