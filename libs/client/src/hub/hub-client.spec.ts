@@ -492,6 +492,32 @@ describe('a topic that is refused', () => {
     expect(two.states.slice(-2)).toEqual(['stale refused', 'open opened']);
   });
 
+  it('for now by the answer to a change is asked for again in a while, whatever else is asked for meanwhile', async () => {
+    connect();
+    follow(1);
+    await advance(0);
+    const stream = (await server.next()).stream();
+    await opened(stream, ['orders/1'], 'e~1-0');
+    follow(2);
+    await advance(0);
+    answer(await server.next(), [{ topic: 'orders/2', status: 500, message: 'Internal server error', comeBack: true }]);
+    await advance(1_000);
+    const before = server.requests.length;
+    follow(3);
+    await advance(0);
+    const other = await server.next();
+    answer(other);
+    await opened(stream, ['orders/3'], 'e~1-0');
+    await advance(1_999);
+    const between = server.requests.length;
+    await advance(1);
+    const again = await server.next();
+
+    expect([before, between]).toEqual([2, 3]);
+    expect(bodyOf(other)).toEqual({ add: [{ topic: 'orders/3', lastEventId: null }], remove: [] });
+    expect(bodyOf(again)).toEqual({ add: [{ topic: 'orders/2', lastEventId: null }], remove: [] });
+  });
+
   it('by a request for too many ends those that it named', async () => {
     connect();
     const one = follow(1);

@@ -70,6 +70,8 @@ interface Standing {
   place: string | null | undefined;
   /** Why it is not given. */
   reason: StateReason;
+  /** Not asked for before; milliseconds since 1970. */
+  againAt: number;
   /** From where it is to be given once more, for those who joined later; the first has been asked for if `joining`. */
   readonly joins: Array<{ readonly place: string | null; readonly given: () => void }>;
   joining: boolean;
@@ -281,8 +283,9 @@ export function createTopicStream(
     topic.reason = reason;
     // The stream goes on without it, and its cursor with the stream.
     if (topic.place === undefined) topic.place = connection.cursor;
+    topic.againAt = Date.now() + AGAIN_MS * (0.5 + Math.random());
     listener.onTopic(name);
-    changeIn(AGAIN_MS * (0.5 + Math.random()));
+    changeIn(0);
   }
 
   function changeIn(delayMs: number): void {
@@ -302,7 +305,11 @@ export function createTopicStream(
     }
     connection.start();
     const { status: state, transport } = connection.state;
-    const added = Array.from(topics).filter(([, topic]) => topic.wanted && !topic.asked);
+    const lacking = Array.from(topics).filter(([, topic]) => topic.wanted && !topic.asked);
+    const now = Date.now();
+    const added = lacking.filter(([, { againAt }]) => againAt <= now);
+    if (added.length < lacking.length)
+      changeIn(Math.min(...lacking.flatMap(([, { againAt }]) => (againAt > now ? againAt - now : []))));
     const removed = Array.from(topics).filter(([, topic]) => !topic.wanted && topic.asked);
     const joined = Array.from(topics).filter(([, topic]) => topic.given && topic.joins.length > 0 && !topic.joining);
     if (state !== 'open' || added.length + removed.length + joined.length === 0) return;
@@ -362,6 +369,7 @@ const NEW = {
   outdated: false,
   joining: false,
   reason: 'started',
+  againAt: 0,
 } as const;
 
 type Refusal = ErrorData & { readonly topic: string };
