@@ -94,8 +94,10 @@ class LiveController {
   }
 }
 
+const MOST_OF_A_TOPIC = 6;
+
 @Module({
-  imports: [SseChannelsModule.forRoot({ heartbeatMs: 500 })],
+  imports: [SseChannelsModule.forRoot({ heartbeatMs: 500, limits: { perTopic: MOST_OF_A_TOPIC } })],
   controllers: [OrdersController, PricesController, LiveController],
 })
 class LiveModule {}
@@ -299,6 +301,18 @@ describe.each(adapters)('a hub on $adapter', ({ make }) => {
     await own.receive(1);
     expect([nobody.status, refused.status, changed.status]).toEqual([403, 403, 404]);
     expect(told(own)).toEqual([1]);
+  });
+
+  it('refuses a topic that is full, and that alone; who has it may be given it again', async () => {
+    const full: SseTestClient[] = [];
+    for (let n = 0; n < MOST_OF_A_TOPIC; n += 1) full.push(await (await connect('live?topic=orders/3')).opened());
+    const late = await (await connect('live?topic=orders/3&topic=orders/4')).opened();
+    await late.until(() => late.named('$error').length === 1, 'a refusal');
+    const again = await change(full[0]?.open?.connection ?? '', { add: [{ topic: 'orders/3', lastEventId: null }] });
+
+    expect([late.status, late.open?.topics.map(({ topic }) => topic)]).toEqual([200, ['orders/4']]);
+    expect(late.named<ErrorData>('$error')[0]?.data).toMatchObject({ topic: 'orders/3', status: 429, comeBack: true });
+    expect([again.status, again.body['refused']]).toEqual([200, []]);
   });
 
   it.each([

@@ -210,7 +210,7 @@ export class Hub {
     const most = this.#parts.limits?.topicsPerConnection ?? null;
     if (most !== null && source.size >= most && !source.has(request.topic.name))
       throw new LimitError('topicsPerConnection', most);
-    const [subscription] = await this.#subscribe([request], null, options);
+    const [subscription] = await this.#subscribe([request], null, options, source.has(request.topic.name));
     return subscription !== undefined && source.add(subscription, grant, opening);
   }
 
@@ -218,11 +218,13 @@ export class Hub {
     requests: readonly TopicRequest[],
     lastEventId: Cursor | null,
     { principal = null, form = 'plain' }: JoinOptions,
+    /** It takes the place of one that counts already. */
+    isReplacement = false,
   ): Promise<Subscription[]> {
     this.assertOpen();
     for (const { topic } of requests) this.#parts.channels.register(topic.channel);
     const distinct = requests.length === 1 ? requests : oncePerTopic(requests);
-    this.#assertRoom(distinct);
+    if (!isReplacement) this.#assertRoom(distinct);
     const cursor = lastEventId === null ? null : this.#unseal(lastEventId, distinct, principal);
     const cursorOf = (request: TopicRequest): Cursor | null =>
       request.lastEventId == null
@@ -315,15 +317,19 @@ export class Hub {
     return { connections: this.#connections.size, feeds: this.#feeds.size, subscriptions };
   }
 
+  /** Whether a topic may have one subscription more. */
+  hasRoom({ name }: Topic): boolean {
+    const { perTopic } = this.#parts.limits ?? NO_LIMITS;
+    return perTopic === null || (this.#feeds.get(name)?.subscriptions ?? 0) < perTopic;
+  }
+
   #assertRoom(requests: readonly TopicRequest[]): void {
     const { perTopic, topicsPerConnection } = this.#parts.limits ?? NO_LIMITS;
     if (topicsPerConnection !== null && requests.length > topicsPerConnection) {
       throw new LimitError('topicsPerConnection', topicsPerConnection);
     }
     if (perTopic === null) return;
-    for (const { topic } of requests) {
-      if ((this.#feeds.get(topic.name)?.subscriptions ?? 0) >= perTopic) throw new LimitError('perTopic', perTopic);
-    }
+    for (const { topic } of requests) if (!this.hasRoom(topic)) throw new LimitError('perTopic', perTopic);
   }
 
   #joinFeed(topic: Topic): Feed {

@@ -21,11 +21,12 @@ import {
   type RefusedTopic,
   type WantedTopic,
 } from '@sse-channels/engine';
-import { encodeFrame, SseChannelsError, Topic } from '@sse-channels/protocol';
+import { encodeFrame, LimitError, SseChannelsError, Topic } from '@sse-channels/protocol';
 import { SSE_CHANNELS_OBSERVER, SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import type { Exchange } from './exchange.js';
 import { HubStream, tooMany } from './hub-stream.js';
 import { HubTopics, type GivenTopic } from './hub-topics.js';
+import { errorDataOf } from './refusal.js';
 import type { HubRouteOptions } from './sse-route.js';
 import { StreamGrants } from './stream-grants.js';
 import { StreamOpening } from './stream-opening.js';
@@ -103,7 +104,12 @@ export class HubRoute {
     const count = asked.length + own.length;
     if (count > most) throw new BadRequestException(`These are ${count} topics. ${tooMany(most)}`);
     const asking = { channels, exchange, request };
-    const { given, refused } = await this.topics.ask(asked, asking);
+    const answers = await this.topics.ask(asked, asking);
+    // One that is full is refused alone.
+    const given = answers.given.filter(({ request: { topic } }) => this.hub.hasRoom(topic));
+    const full = answers.given.filter((one) => !given.includes(one));
+    const perTopic = errorDataOf(new LimitError('perTopic', this.settings.limits.perTopic ?? 0));
+    const refused = [...answers.refused, ...full.map(({ request: { topic } }) => ({ ...perTopic, topic: topic.name }))];
     const topics = [...own, ...given];
     const [first] = refused;
     if (topics.length === 0 && first !== undefined && !dynamic) throw new HttpException(first.message, first.status);
