@@ -237,6 +237,45 @@ describe('tabs that share', () => {
     expect(first.told).toHaveLength(10_100);
   });
 
+  it('wait each for its own handlers alone, the one that leads as well, and stand where those are', async () => {
+    const kept = new Map<string, string>();
+    const storage = {
+      getItem: (key: string) => kept.get(key) ?? null,
+      setItem: (key: string, value: string) => void kept.set(key, value),
+    };
+    const first = openTab([], { storage });
+    let finish = (): void => undefined;
+    const told: unknown[] = [];
+    first.client.subscribe('orders/:orderId', { orderId: 1 }).on(({ data }) => {
+      told.push(data);
+      return data === 'b' ? new Promise<void>((resolve) => (finish = resolve)) : undefined;
+    });
+    await pass();
+    const stream = (await server.next()).stream();
+    await opened(stream, ['orders/1'], 'e~1-0', 'c1');
+    const second = openTab([1]);
+    await pass();
+    accept(await server.next());
+    await opened(stream, ['orders/1'], 'e~1-0', 'c1');
+    await event(stream, 1, 'a', 'e~2-0');
+    await stream.send(
+      ['b', 'c']
+        .map((data, n) => `id: e~${n + 3}-0\ntopic: orders/1\nevent: order.noted\ndata: "${data}"\n\n`)
+        .join(''),
+    );
+    await pass();
+    const meanwhile = [[...told], [...second.told], first.client.cursor, second.client.cursor, [...kept.values()]];
+    finish();
+    await pass();
+
+    expect(meanwhile).toEqual([['a', 'b'], ['a', 'b', 'c'], 'e~2-0', 'e~4-0', ['{"orders/1":"e~2-0"}']]);
+    expect([told, first.client.cursor, [...kept.values()]]).toEqual([
+      ['a', 'b', 'c'],
+      'e~4-0',
+      ['{"orders/1":"e~4-0"}'],
+    ]);
+  });
+
   it('take the lead from one that sleeps with it', async () => {
     const first = openTab([1]);
     await pass();

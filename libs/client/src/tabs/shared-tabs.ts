@@ -81,9 +81,19 @@ interface OwnTopic {
   wanted: boolean;
   /** Undefined: the stream's cursor covers it. Null: at no place yet. Else its own, behind the stream's. */
   place: string | null | undefined;
+  /** The same of what was handled. */
+  handled: string | null | undefined;
   begun: boolean;
   /** What comes of it is for others, until the leader says that it is given from where this tab wants it. */
   deaf: boolean;
+}
+
+/** What came and is not handled yet, and where this tab stands when it is. */
+interface Waiting {
+  readonly event: Incoming;
+  /** In the stream; undefined where that is for a later one to say. */
+  cursor: string | undefined;
+  readonly places: ReadonlyArray<readonly [about: OwnTopic, place: OwnTopic['place']]>;
 }
 
 /**
@@ -119,8 +129,12 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     let watch: ReturnType<typeof setInterval> | undefined;
     let kept: Partial<Record<string, string>> = {};
     let keeper: KeptPlace | undefined;
-    /** What came and waits for a handler. */
-    const waiting: Incoming[] = [];
+    /** Where the stream stood after the last event that was handled. */
+    let handledCursor = '';
+    /** What waits for a handler. */
+    const waiting: Waiting[] = [];
+    /** The last that is not handled yet. */
+    let newest: Waiting | undefined;
     let handling: Promise<void> | undefined;
 
     return {
@@ -128,7 +142,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         return state;
       },
       get cursor() {
-        return cursor;
+        return handledCursor;
       },
       cursorOf,
       stateOf(topic) {
@@ -148,7 +162,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         }
         // A cursor that an application has brought is for the topics that it begins with.
         const from = place ?? (joined ? null : lastEventId) ?? keptPlaceOf(topic);
-        own.set(topic, { wanted: true, place: from, begun: false, deaf: true });
+        own.set(topic, { wanted: true, place: from, handled: from, begun: false, deaf: true });
         return false;
       },
       remove(topic) {
@@ -292,9 +306,12 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         },
         receive(event) {
           if (leader === undefined || isClosed()) return undefined;
-          const message: EventMessage = { kind: 'event', event, cursor: event.id ?? leader.stream.cursor };
+          const { stream, isAlone } = leader;
+          const message: EventMessage = { kind: 'event', event, cursor: event.id ?? stream.cursor };
           post(message);
-          return takeEvent(message);
+          const handled = takeEvent(message);
+          // Where others listen as well, the stream does not wait for this tab.
+          return isAlone() ? handled : undefined;
         },
       };
     }
@@ -374,7 +391,14 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
 
     /** Where the stream stands; a tab that is behind with a topic is behind with that alone. */
     function moveTo(at: string): void {
-      if (!isNotAfter(at, cursor)) cursor = at;
+      if (!isNotAfter(at, cursor)) pass(at);
+    }
+
+    /** The stream stands there, and nothing came of it for this tab. */
+    function pass(at: string): undefined {
+      cursor = at;
+      if (newest === undefined) handledCursor = at;
+      else newest.cursor = at;
     }
 
     function takeEvent({ event, cursor: at }: EventMessage): Promise<void> | undefined {
@@ -388,29 +412,32 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
           else if (about.begun && about.place === undefined) about.place = cursor;
           about.begun = true;
         }
+        if (opened.length === 0) return pass(at);
         cursor = at;
-        if (opened.length === 0) return undefined;
-        const handled = handle({ ...event, data: { ...(data as OpenData), topics: opened } });
+        const abouts = opened.map((one) => own.get(one.topic) as OwnTopic);
+        const handled = handle({ ...event, data: { ...(data as OpenData), topics: opened } }, abouts);
         for (const { topic: one } of opened) listener.onTopic(one);
         return handled;
       }
       const about = own.get(topic ?? (data as { readonly topic?: string } | null)?.topic ?? '');
-      if (event.id !== undefined) cursor = at;
-      if (about === undefined || about.deaf || !about.begun) return undefined;
+      const stands = event.id === undefined ? cursor : at;
+      if (about === undefined || about.deaf || !about.begun) return pass(stands);
       if (kind === '$live') about.place = undefined;
-      if (ownCursor === undefined) return handle(event);
-      if (about.place != null && isNotAfter(ownCursor, about.place)) {
+      if (ownCursor !== undefined) {
         // Had already: it is given again for another tab. A log that went back is news for all.
         const { reason = '' } = (data ?? {}) as { readonly reason?: string };
-        if (kind !== '$gap' || reason !== 'rewound') return undefined;
+        const isKnown = about.place != null && isNotAfter(ownCursor, about.place);
+        if (isKnown && (kind !== '$gap' || reason !== 'rewound')) return pass(stands);
+        about.place = ownCursor;
       }
-      about.place = ownCursor;
-      return handle(event);
+      cursor = stands;
+      return handle(event, [about]);
     }
 
     /** Hands an event over when those before it are handled. */
-    function handle(event: Incoming): Promise<void> | undefined {
-      waiting.push(event);
+    function handle(event: Incoming, abouts: readonly OwnTopic[]): Promise<void> | undefined {
+      newest = { event, cursor, places: abouts.map((about) => [about, about.place]) };
+      waiting.push(newest);
       if (waiting.length > MOST_WAITING) leaveOut();
       if (handling !== undefined) return handling;
       const first = handNext();
@@ -421,11 +448,19 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     /** @returns a promise where a handler gave one */
     function handNext(): Promise<unknown> | undefined {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        const handled = listener.receive(next);
-        if (handled !== undefined) return handled;
+        const one = next;
+        const handled = listener.receive(one.event);
+        if (handled !== undefined) return handled.then(() => settle(one));
+        settle(one);
       }
-      void keeper?.save();
       return undefined;
+    }
+
+    function settle(done: Waiting): void {
+      handledCursor = done.cursor ?? handledCursor;
+      for (const [about, place] of done.places) about.handled = place;
+      if (done === newest) newest = undefined;
+      void keeper?.save();
     }
 
     async function handleRest(first: Promise<unknown>): Promise<void> {
@@ -436,15 +471,22 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
 
     /** A tab that does not keep up is told so. */
     function leaveOut(): void {
+      const all = waiting.splice(0);
+      const left: Incoming[] = [];
       const counts = new Map<string, Incoming & { readonly skipped: number }>();
-      for (const event of waiting.splice(0)) {
+      for (const { event } of all) {
         const { name: kind, topic = '' } = event;
-        if (kind.startsWith('$')) waiting.push(event);
+        if (kind.startsWith('$')) left.push(event);
         else counts.set(topic, { ...event, skipped: (counts.get(topic)?.skipped ?? 0) + 1 });
       }
       for (const [topic, { skipped, ...event }] of counts) {
-        waiting.push({ ...event, name: '$gap', data: { topic, reason: 'skipped', skipped } });
+        left.push({ ...event, name: '$gap', data: { topic, reason: 'skipped', skipped } });
       }
+      waiting.push(...left.map((event) => ({ event, cursor: undefined, places: [] })));
+      // Only after the last of them this tab stands where it would have stood.
+      const end = waiting.pop() as Waiting;
+      newest = { ...end, cursor, places: all.flatMap(({ places }) => places) };
+      waiting.push(newest);
     }
 
     function announce(): void {
@@ -467,8 +509,8 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     }
 
     function cursorOf(topic: string): string {
-      const { place = cursor } = own.get(topic) ?? { place: '' };
-      return place ?? '';
+      const { handled = handledCursor } = own.get(topic) ?? { handled: '' };
+      return handled ?? '';
     }
 
     function placeNow(): string {
@@ -482,7 +524,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       } catch (error) {
         listener.onError(failureOf('storage', error));
       }
-      for (const [topic, about] of own) about.place ??= keptPlaceOf(topic);
+      for (const [topic, about] of own) about.handled = about.place ??= keptPlaceOf(topic);
     }
 
     /** Each is gone on from once. */

@@ -13,6 +13,8 @@ export interface TabLeader {
   forget(topic: string): void;
   /** What all of them want. */
   topics(): readonly string[];
+  /** Whether no other tab was heard of. */
+  readonly isAlone: () => boolean;
   /** Begins with what the tabs have said by now. */
   begin(): void;
 }
@@ -50,6 +52,7 @@ export function createTabLeader(open: () => SharedTopicStream, { onTab, onHeard 
       for (const tab of tabs.values()) tab.topics.delete(topic);
     },
     topics: () => Array.from(new Set(Array.from(tabs.values()).flatMap(({ topics }) => Array.from(topics.keys())))),
+    isAlone: () => tabs.size < 2,
     begin() {
       begun = true;
       const all = Array.from(tabs.values());
