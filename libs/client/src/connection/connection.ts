@@ -90,6 +90,8 @@ export function createConnection(
 
   // Of the attempt that is being made.
   let attempt = new AbortController();
+  /** Why it was given up. */
+  let givenUp: End | undefined;
   let silenceTimer: Timer;
   let openedAt = 0;
   /** When something came last; Infinity while a handler is waited for and nothing is read. */
@@ -179,7 +181,7 @@ export function createConnection(
     try {
       return await (pollingSince > 0 ? poll(signal) : stream(signal));
     } catch (cause) {
-      if (signal.aborted) return signal.reason as End;
+      if (signal.aborted) return givenUp as End;
       if (cause instanceof SseChannelsError) {
         const { code, message } = cause;
         if (code === 'CALLBACK_FAILED') listener.onError(cause);
@@ -224,7 +226,7 @@ export function createConnection(
     });
     for (;;) {
       const { done, value } = await reader.read();
-      if (signal.aborted) return signal.reason as End;
+      if (signal.aborted) return givenUp as End;
       if (done) return cut();
       hear();
       parser.push(value);
@@ -375,7 +377,9 @@ export function createConnection(
   }
 
   function giveUp(end: End): void {
-    attempt.abort(end);
+    // Not as the signal's reason: some signals, as React Native's, have none.
+    givenUp = end;
+    attempt.abort();
   }
 
   function hide(): void {

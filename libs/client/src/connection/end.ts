@@ -50,7 +50,7 @@ export async function beginningOf(response: Response): Promise<string> {
   const reader = response.body.getReader();
   const leave = (): void => void reader.cancel().catch(() => undefined);
   const timer = setTimeout(leave, BODY_MS);
-  const { value } = await reader.read();
+  const { value } = await reader.read().catch(() => ({ value: undefined }));
   clearTimeout(timer);
   leave();
   return new TextDecoder().decode(value).slice(0, BODY_LENGTH);
