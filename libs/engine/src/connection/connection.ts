@@ -13,7 +13,7 @@ import type { ConnectionInfo } from '../directory/connection-directory.js';
 import type { ChangeableStream } from '../directory/topic-changes.js';
 import { FOR_EVER, type Grant, type Review } from './grant.js';
 import type { PeerState, Sink, SinkListener } from './sink.js';
-import type { Source, Waker } from './source.js';
+import type { SinkOwner, Source } from './source.js';
 
 /** The most that one write carries, about: enough that a write's own cost does not show, little enough to share. */
 const BATCH_BYTES = 65_536;
@@ -61,7 +61,7 @@ interface Closing {
   readonly before?: string;
 }
 
-export class Connection implements SinkListener, Waker {
+export class Connection implements SinkListener, SinkOwner {
   // What a delivery touches comes first: fields lie in the order in which they are declared.
   readonly #sink: Sink;
   readonly #source: Source;
@@ -146,8 +146,14 @@ export class Connection implements SinkListener, Waker {
 
   onDrain(): void {
     this.#writable = true;
+    this.#source.letGo?.();
     if (!this.#ended) this.#source.resume?.();
     this.wake();
+  }
+
+  onFull(): void {
+    this.#writable = false;
+    this.#source.letGo?.();
   }
 
   onClose(): void {
@@ -169,6 +175,7 @@ export class Connection implements SinkListener, Waker {
     // A source may wake its connection while it is being asked.
     if (this.#writing || this.#ended) return;
     this.#writing = true;
+    this.#source.letGo?.();
     if (!this.#writable && !this.#answering) this.#source.hold?.();
     try {
       while (this.#writable) {
@@ -190,7 +197,7 @@ export class Connection implements SinkListener, Waker {
     else if (outcome?.reason === 'done') this.#close('done', false);
     else if (this.#ending !== null && (!this.#source.pending || !this.#writable)) {
       this.#close(this.#ending.reason, this.#ending.comeBack, this.#ending);
-    }
+    } else if (this.#writable && this.#ending === null) this.#source.serve?.(this.#sink);
   }
 
   /**
@@ -207,7 +214,8 @@ export class Connection implements SinkListener, Waker {
       if (this.#reviewAt === Infinity) return;
     }
     if (!this.#writable || !this.#quiet) return;
-    this.wake();
+    // What its source writes by itself is not due here.
+    if (this.#source.servedAt === undefined) this.wake();
     if (this.#ended || !this.#writable || !this.#quiet) return;
     this.#write(this.#heartbeat());
   }
@@ -249,7 +257,8 @@ export class Connection implements SinkListener, Waker {
   }
 
   get #quiet(): boolean {
-    return performance.now() - this.#lastWriteAt >= this.heartbeatMs;
+    const lastAt = Math.max(this.#lastWriteAt, this.#source.servedAt ?? 0);
+    return performance.now() - lastAt >= this.heartbeatMs;
   }
 
   #fail(error: unknown): void {
@@ -295,6 +304,7 @@ export class Connection implements SinkListener, Waker {
     // A whole number needs no object of its own.
     this.#lastWriteAt = Math.trunc(performance.now());
     this.#writable = this.#sink.write(bytes);
+    if (!this.#writable) this.#source.letGo?.();
   }
 }
 

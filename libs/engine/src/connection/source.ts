@@ -1,5 +1,6 @@
 /** A source: what one connection sends, asked for whenever the peer can take more. */
 import type { Cursor, EndReason, OpenTopic } from '@sse-channels/protocol';
+import type { Sink } from './sink.js';
 
 /** A source that has ended by itself says how. */
 export interface SourceOutcome {
@@ -13,6 +14,12 @@ export interface Waker {
   wake(): void;
 }
 
+/** Whose sink a source writes to by itself. */
+export interface SinkOwner extends Waker {
+  /** The sink has said that its peer does not keep up. */
+  onFull(): void;
+}
+
 export interface Source {
   /** How each topic begins, for `$open`. */
   readonly topics: readonly OpenTopic[];
@@ -24,10 +31,19 @@ export interface Source {
   readonly lagEvents?: number;
   /** Set when the source has ended; what it had before is still given. */
   readonly outcome: SourceOutcome | null;
-  /** Begins; from now on the waker is woken when `next` may have more, or when `outcome` was set. */
-  start(waker: Waker): void;
+  /** When it last wrote by itself, by the clock that is never set, and 0 before it did; absent while it does not serve the sink. */
+  readonly servedAt?: number | undefined;
+  /** Begins; from now on the owner is woken when `next` may have more, or when `outcome` was set. */
+  start(owner: SinkOwner): void;
   /** Frames that are due, in order, as one piece of around `maxBytes`; null when there are none now. */
   next(maxBytes: number): Buffer | null;
+  /**
+   * `next` has no more now, and the peer takes more: until it is asked to let go the source may write to the sink by itself, what it
+   * gives to many alike, and wake nobody.
+   */
+  serve?(sink: Sink): void;
+  /** Writes to the sink no more, and wakes again. */
+  letGo?(): void;
   /** There may be more, but the peer has not taken what it was given: the source may give up on it. */
   hold?(): void;
   /** The peer takes bytes again after it did not: the source may leave out what is too old by now. */

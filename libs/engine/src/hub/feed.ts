@@ -14,9 +14,11 @@ import {
 } from '@sse-channels/protocol';
 import type { Backplane, EventRecord, Page, ReadStart } from '../backplane/backplane.js';
 import { ContinuousTail } from '../backplane/continuous-tail.js';
+import type { Sink } from '../connection/sink.js';
 import type { Waker } from '../connection/source.js';
 import type { CursorSeal } from './cursor-seal.js';
-import { FrameRing, type FramedRecord, type FrameForm } from './frame-ring.js';
+import { FrameRing, type FramedRecord, type FrameForm, type RingPlace } from './frame-ring.js';
+import { LevelReaders, type LevelReader } from './level-readers.js';
 import { NewestRecords } from './newest-records.js';
 
 /** Records read from the log at a time. */
@@ -36,6 +38,8 @@ export interface FeedListener {
 export class Feed {
   /** Woken when something new is there, each turn at most once. */
   readonly wakers = new Set<Waker>();
+  /** Those who are given what is new without being woken; undefined as long as there was none. */
+  level: LevelReaders | undefined;
   /** Resolves when the feed is live; rejects when the backplane did not let it be. */
   readonly ready: Promise<void>;
 
@@ -92,6 +96,11 @@ export class Feed {
 
   get ring(): FrameRing {
     return this.#ring as FrameRing;
+  }
+
+  /** Takes a reader in among those who stand level, if it does. */
+  joinLevel(reader: LevelReader, place: RingPlace, sink: Sink): boolean {
+    return (this.level ??= new LevelReaders(this.ring, place)).join(reader, place, sink);
   }
 
   /** Every record up to this offset of the log space is in the ring, or was. */

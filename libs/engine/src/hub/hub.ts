@@ -13,12 +13,13 @@ import { Connection, type ConnectionListener, type ConnectionOptions } from '../
 import { Connections } from '../connection/connections.js';
 import type { Grant } from '../connection/grant.js';
 import type { Sink } from '../connection/sink.js';
-import type { Source, Waker } from '../connection/source.js';
+import type { Source } from '../connection/source.js';
 import type { EventCodec } from '../codec/event-codec.js';
 import type { Observer } from '../observer/observer.js';
 import type { CursorSeal } from './cursor-seal.js';
 import { Feed, type FeedListener } from './feed.js';
 import type { FrameForm } from './frame-ring.js';
+import { Pass } from './pass.js';
 import { Subscription, type StartPosition, type SubscriptionView } from './subscription.js';
 import { TopicSource, type Opening } from './topic-source.js';
 
@@ -117,10 +118,8 @@ export class Hub {
   /** Ended, but still sending what was written. */
   readonly #closing = new Set<Connection>();
   readonly #feeds = new Map<string, Feed>();
-  /** Feeds whose news are going out, and who of each has its turn next. */
-  readonly #passes = new Map<Feed, Iterator<Waker>>();
-  /** Feeds that had more news while theirs were going out: some were passed already. */
-  readonly #again = new Set<Feed>();
+  /** Feeds whose news are going out. */
+  readonly #passes = new Map<Feed, Pass>();
   #flushing: NodeJS.Immediate | undefined;
   #window: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -347,7 +346,6 @@ export class Hub {
   #endFeed(feed: Feed): void {
     this.#feeds.delete(feed.topic.name);
     this.#passes.delete(feed);
-    this.#again.delete(feed);
     feed.end();
   }
 
@@ -377,8 +375,9 @@ export class Hub {
   }
 
   #onNews(feed: Feed): void {
-    if (this.#passes.has(feed)) this.#again.add(feed);
-    else this.#passes.set(feed, feed.wakers.values());
+    const pass = this.#passes.get(feed);
+    if (pass === undefined) this.#passes.set(feed, new Pass(feed));
+    else pass.onNews();
     if (this.#flushing !== undefined || this.#window !== undefined) return;
     const { flushWindowMs = 0 } = this.#parts;
     if (flushWindowMs === 0) {
@@ -405,17 +404,10 @@ export class Hub {
   #flush(writes: number): void {
     let left = writes;
     while (this.#passes.size > 0) {
-      for (const [feed, wakers] of this.#passes) {
-        for (let share = WRITES_PER_FEED; share > 0; share -= 1) {
-          const { value: waker, done } = wakers.next();
-          if (done === true) {
-            this.#passes.delete(feed);
-            if (this.#again.delete(feed)) this.#passes.set(feed, feed.wakers.values());
-            break;
-          }
-          waker.wake();
-          left -= 1;
-        }
+      for (const [feed, pass] of this.#passes) {
+        const moved = pass.move(WRITES_PER_FEED);
+        if (moved < WRITES_PER_FEED) this.#passes.delete(feed);
+        left -= moved;
         if (left <= 0 && this.#passes.size > 0) return this.#flushSoon();
       }
     }

@@ -10,9 +10,11 @@ import {
   type OpenTopic,
 } from '@sse-channels/protocol';
 import type { EventRecord, Page, ReadStart } from '../backplane/backplane.js';
-import type { Source, SourceOutcome, Waker } from '../connection/source.js';
+import type { Sink } from '../connection/sink.js';
+import type { SinkOwner, Source, SourceOutcome, Waker } from '../connection/source.js';
 import type { Feed } from './feed.js';
 import { gatherFrames, type FramedRecord, type FrameForm } from './frame-ring.js';
+import type { LevelReader } from './level-readers.js';
 import type { NewestRecord } from './newest-records.js';
 
 /** Where a subscription begins when the client brings no cursor. */
@@ -37,7 +39,7 @@ const ID = 'id: ';
 const OWN_CURSOR = Buffer.from('cursor: ');
 const LF = 10;
 
-export class Subscription implements Source {
+export class Subscription implements Source, LevelReader {
   // What a delivery touches comes first: fields lie in the order in which they are declared.
   readonly feed: Feed;
   outcome: SourceOutcome | null = null;
@@ -56,7 +58,8 @@ export class Subscription implements Source {
   /** What a slow reader is given of the records that it missed. */
   #newest: readonly NewestRecord[] | undefined;
 
-  #waker: Waker | undefined;
+  seat = -1;
+  #owner: (Waker & Partial<SinkOwner>) | undefined;
   /** How it begins, for `$open`. */
   #opened: OpenTopic;
   /** The index and bytes of the place where live began for it: it is not behind with what it replays. */
@@ -115,6 +118,7 @@ export class Subscription implements Source {
   }
 
   get cursor(): Cursor {
+    this.#lookUp();
     this.settle();
     return this.cursorAt(this.offset);
   }
@@ -143,9 +147,44 @@ export class Subscription implements Source {
     return this.#inRing && this.#newest === undefined && this.#index === this.feed.ring.end;
   }
 
-  start(waker: Waker): void {
-    this.#waker = waker;
-    this.feed.wakers.add(waker);
+  /** @param owner one that `serve` is called by, or one that is woken */
+  start(owner: Waker & Partial<SinkOwner>): void {
+    this.#owner = owner;
+    this.feed.wakers.add(owner);
+  }
+
+  get servedAt(): number | undefined {
+    return this.seat < 0 ? undefined : this.feed.level?.writtenAt;
+  }
+
+  serve(sink: Sink): void {
+    if (this.#view !== null || this.#joining || this.outcome !== null || !this.#takesBatches) return;
+    const place = { offset: this.offset, index: this.#index, bytes: this.#bytes };
+    if (this.#owner !== undefined && this.feed.joinLevel(this, place, sink)) this.feed.wakers.delete(this.#owner);
+  }
+
+  letGo(): void {
+    if (this.seat < 0) return;
+    this.#lookUp();
+    this.feed.level?.leave(this);
+    if (this.#owner !== undefined) this.feed.wakers.add(this.#owner);
+  }
+
+  onFull(): void {
+    this.#owner?.onFull?.();
+  }
+
+  onLeftBehind(): void {
+    this.letGo();
+  }
+
+  /** Where it stands among those who stand level. */
+  #lookUp(): void {
+    const place = this.seat < 0 ? undefined : this.feed.level?.placeOf(this);
+    if (place === undefined) return;
+    this.#index = place.index;
+    this.#bytes = place.bytes;
+    this.offset = laterOffset(this.offset, place.offset);
   }
 
   next(maxBytes: number): Buffer | null {
@@ -229,11 +268,13 @@ export class Subscription implements Source {
     if (this.#closed) return;
     this.#closed = true;
     this.#page = undefined;
-    if (this.#waker !== undefined) this.feed.wakers.delete(this.#waker);
+    this.letGo();
+    if (this.#owner !== undefined) this.feed.wakers.delete(this.#owner);
     this.feed.leave();
   }
 
   get lagEvents(): number {
+    this.#lookUp();
     return Math.max(0, this.#lag.events) + (this.#newest?.length ?? 0);
   }
 
@@ -347,7 +388,7 @@ export class Subscription implements Source {
     this.#loading = false;
     if (this.#closed) return;
     if (page !== undefined && page.reason !== null) this.feed.gapTold(page.reason);
-    this.#waker?.wake();
+    this.#owner?.wake();
   }
 
   /** The tail may hand a record over after the log showed it to this reader. */
