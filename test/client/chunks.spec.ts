@@ -1,5 +1,5 @@
 /** What LaunchDarkly's contract tests ask of a client: any cut of the bytes, large messages, and what a request may be. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ClientEvent } from '@sse-channels/client';
 import { eventually, randomOf } from '@sse-channels/testing';
 import { places, type PlacedClient, type PlainOptions } from './places.js';
@@ -7,16 +7,12 @@ import { RawServer, streamOf } from './raw-server.js';
 
 let server: RawServer;
 
-beforeAll(async () => {
+// Anew for each test: a request that the client of the one before had on its way would come to a server that lives on, and be counted.
+beforeEach(async () => {
   server = await RawServer.listen();
 });
 
-afterAll(() => server.close());
-
-afterEach(() => {
-  server.cut();
-  server.requests.length = 0;
-});
+afterEach(() => server.close());
 
 const bytes = (text: string): Uint8Array[] => [...Buffer.from(text)].map((byte) => Buffer.from([byte]));
 const text = (count: number): string => Array.from({ length: count }, (_, n) => String(n % 10)).join('');

@@ -8,21 +8,15 @@ import { firstThen, RawServer, streamOf, type Answer } from './raw-server.js';
 let server: RawServer;
 let other: RawServer;
 
-beforeAll(async () => {
+// Anew for each test: a request that the client of the one before had on its way would come to a server that lives on, and be counted.
+beforeEach(async () => {
   server = await RawServer.listen();
   other = await RawServer.listen();
 });
 
-afterAll(async () => {
+afterEach(async () => {
   await server.close();
   await other.close();
-});
-
-afterEach(() => {
-  for (const each of [server, other]) {
-    each.cut();
-    each.requests.length = 0;
-  }
 });
 
 describe.each(places)('in $place', (place) => {
