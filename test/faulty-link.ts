@@ -14,6 +14,8 @@ export class FaultyLink {
   #delayMs = 0;
   /** How many connections were opened through it. */
   opened = 0;
+  /** How many of them it has cut. */
+  broken = 0;
 
   private constructor(private readonly server: Server) {}
 
@@ -95,6 +97,7 @@ export class FaultyLink {
     const passage = new Passage(client, target, {
       delayMs: () => this.#delayMs,
       passable: (bytes) => this.#take(bytes),
+      onCut: () => (this.broken += 1),
     });
     this.#passages.add(passage);
     client.once('close', () => this.#passages.delete(passage));
@@ -111,6 +114,7 @@ export class FaultyLink {
 interface Rules {
   readonly delayMs: () => number;
   readonly passable: (bytes: number) => number;
+  readonly onCut: () => void;
 }
 
 /** One connection with its other side. */
@@ -118,17 +122,21 @@ class Passage {
   readonly #client: Socket;
   readonly #target: Socket;
   readonly #stalled = new Set<Socket>();
+  readonly #onCut: () => void;
   #repliesCut = false;
+  #isBroken = false;
 
-  constructor(client: Socket, target: Socket, rules: Rules) {
+  constructor(client: Socket, target: Socket, { delayMs, passable, onCut }: Rules) {
     this.#client = client;
     this.#target = target;
-    this.#pass(client, target, rules.delayMs, (bytes) => bytes);
-    this.#pass(target, client, rules.delayMs, (bytes) => (this.#repliesCut ? 0 : rules.passable(bytes)));
+    this.#onCut = onCut;
+    this.#pass(client, target, delayMs, (bytes) => bytes);
+    this.#pass(target, client, delayMs, (bytes) => (this.#repliesCut ? 0 : passable(bytes)));
     client.resume();
   }
 
   cut(): void {
+    this.#break();
     this.#client.resetAndDestroy();
     this.#target.resetAndDestroy();
   }
@@ -146,6 +154,11 @@ class Passage {
 
   cutReply(): void {
     this.#repliesCut = true;
+  }
+
+  #break(): void {
+    if (!this.#isBroken) this.#onCut();
+    this.#isBroken = true;
   }
 
   #pass(source: Socket, sink: Socket, delayMs: () => number, passable: (bytes: number) => number): void {
@@ -181,6 +194,7 @@ class Passage {
       }
       if (part.length === chunk.length) return;
       // Some bytes of a frame may have gone through: the rest comes again with the next connection.
+      this.#break();
       this.#client.end();
       this.#target.destroy();
     });

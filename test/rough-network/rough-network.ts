@@ -32,13 +32,15 @@ const row = (cells: readonly unknown[]): string =>
   cells.map((cell, index) => String(cell).padStart(COLUMNS[index]?.length ?? 0)).join('  ');
 
 console.log(row(COLUMNS));
-let wrong = 0;
-let received = 0;
+const sums = { received: 0, lost: 0, doubled: 0, reordered: 0, visitorsWrong: 0, falselyTold: 0, cuts: 0, stalls: 0 };
 for (let seed = options.seed; seed < options.seed + options.seeds; seed += 1) {
   const result = await playTrial({ seed, topics: options.topics, events: options.events });
   console.log(row(COLUMNS.map((name) => result[name])));
-  wrong += result.lost + result.doubled + result.reordered + result.visitorsWrong + result.falselyTold;
-  received += result.received;
+  for (const name of Object.keys(sums) as Array<keyof typeof sums>) sums[name] += result[name];
 }
-console.log(`${options.seeds} seeds, ${received} events handled, ${wrong} wrong`);
-process.exitCode = wrong === 0 ? 0 : 1;
+const { received, cuts, stalls, ...wrong } = sums;
+console.log(
+  `${options.seeds} seeds, ${cuts} cuts, ${stalls} stalls: ${received} events delivered, ${wrong.lost} lost, ${wrong.doubled} doubled, ` +
+    `${wrong.reordered} reordered, ${wrong.visitorsWrong} wrong for visitors, ${wrong.falselyTold} falsely told`,
+);
+process.exitCode = Object.values(wrong).every((count) => count === 0) ? 0 : 1;

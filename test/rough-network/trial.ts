@@ -64,6 +64,7 @@ export interface TrialResult extends Totals {
   readonly transport: string;
   /** Connections through the proxy: streams, changes of topics, long polls. */
   readonly connections: number;
+  /** How many of them the proxy has cut. */
   readonly cuts: number;
   readonly stalls: number;
   /** Topics that came and went, and what their subscriptions lost, had twice or out of order. */
@@ -112,10 +113,16 @@ export async function playTrial({ seed, topics, events }: TrialOptions): Promise
       await publish(`t${dice.below(topics)}`);
       if (dice.oneIn(10)) await delay(dice.below(6));
     }
+    const isWhole = (): boolean =>
+      lanes.every(({ tally, name }) => tally.lost(last.get(name) ?? 0) === 0) && visits.haveCome(last);
     trouble.end();
-    const isWhole = (): boolean => lanes.every(({ tally, name }) => tally.lost(last.get(name) ?? 0) === 0);
     await eventually(isWhole, 'everything', 20_000).catch(() => undefined);
-    const { falselyTold, wrong } = visits.end();
+    // What would be given once more is given at a reconnect, and before what is published after that.
+    trouble.end();
+    for (const { name } of lanes) await publish(name);
+    for (const name of VISITED) await publish(name, pastChannel);
+    await eventually(isWhole, 'the last of each topic', 20_000).catch(() => undefined);
+    const { falselyTold, wrong } = visits.end(last);
     return {
       ...totalsOf(lanes.map(({ tally }) => tally)),
       lost: lanes.reduce((sum, { tally, name }) => sum + tally.lost(last.get(name) ?? 0), 0),
@@ -123,7 +130,7 @@ export async function playTrial({ seed, topics, events }: TrialOptions): Promise
       adapter,
       transport: client.state.transport,
       connections: link.opened,
-      cuts: trouble.cuts,
+      cuts: link.broken,
       stalls: trouble.stalls,
       visitors: visits.count,
       visitorsWrong: wrong,
@@ -199,13 +206,19 @@ class Visits {
     subscription.onState(({ status, error }) => {
       if (status === 'closed' && error !== undefined) this.told.push(error);
     });
-    this.#open.push({ name, subscription });
+    this.#open.push({ name, subscription, tally });
   }
 
-  end(): { readonly falselyTold: number; readonly wrong: number } {
-    for (const { subscription } of this.#open) subscription.close();
+  /** Whether those that are there have been called with the last of their topics. */
+  haveCome(last: ReadonlyMap<string, number>): boolean {
+    return this.#open.every(({ name, tally }) => tally.last === (last.get(name) ?? tally.last));
+  }
+
+  end(last: ReadonlyMap<string, number>): { readonly falselyTold: number; readonly wrong: number } {
     const { lost, doubled, reordered } = totalsOf(this.#tallies);
-    return { falselyTold: this.#gaps.length, wrong: lost + doubled + reordered };
+    const late = this.haveCome(last) ? 0 : 1;
+    for (const { subscription } of this.#open) subscription.close();
+    return { falselyTold: this.#gaps.length, wrong: lost + doubled + reordered + late };
   }
 
   #leave({ name, subscription }: Visit): void {
@@ -223,11 +236,11 @@ const VISITED = ['v0', 'v1', 'v2', 'v3', 'v4', 'v5'] as const;
 interface Visit {
   readonly name: string;
   readonly subscription: HubSubscription<typeof pastChannel>;
+  readonly tally: SequenceTally;
 }
 
 /** What the network does. */
 class Trouble {
-  cuts = 0;
   stalls = 0;
 
   constructor(
@@ -238,22 +251,17 @@ class Trouble {
   make(): void {
     const { dice, link } = this;
     const fate = dice.below(400);
-    if (fate < 4) {
-      this.cuts += 1;
-      link.cut();
-    } else if (fate < 6) {
+    if (fate < 4) link.cut();
+    else if (fate < 6) {
       this.stalls += 1;
       link.stall(dice.oneIn(2) ? 'from-target' : 'to-target');
-    } else if (fate < 12) {
-      this.cuts += 1;
-      link.cutAfter(dice.below(3_000));
-    } else if (fate < 14) {
-      this.cuts += 1;
-      link.cutReplies();
-    } else if (fate < 20) link.delay(dice.below(5));
+    } else if (fate < 12) link.cutAfter(dice.below(3_000));
+    else if (fate < 14) link.cutReplies();
+    else if (fate < 20) link.delay(dice.below(5));
     else if (fate < 23) link.heal();
   }
 
+  /** From now on nothing happens, after one more cut. */
   end(): void {
     this.link.delay(0);
     this.link.cut();
