@@ -32,6 +32,9 @@ class LiveController {
 
   @SseHub('live', { channels: [ordersChannel, newsChannel], maxTopics: 150 })
   live() {}
+
+  @SseHub('few', { channels: [ordersChannel], maxTopics: 2 })
+  few() {}
 }
 
 @Module({
@@ -124,6 +127,31 @@ describe.each(adapters)('the client of a hub, on $adapter', ({ make }) => {
 
     expect(theirs.subscription.state.error).toMatchObject({ code: 'STREAM_REFUSED', status: 403 });
     expect(later.subscription.state.error?.message).toContain('Order 2000 is not yours');
+  });
+
+  it('closes what is beyond the topics that a stream carries, at first or later, and goes on with the others', async () => {
+    client.close();
+    client = createSseClient<Channels>(`${running.url}/few`, { hub, retryMs: 10, maxRetryMs: 50 });
+    const [one, two, three] = [follow(1), follow(2), follow(3)];
+    await isOpen(one.subscription, two.subscription);
+    const four = follow(4);
+    await eventually(() => four.subscription.state.status === 'closed', 'the later refusal');
+    await publish(1, 1);
+    await eventually(() => one.numbers.length === 1, 'an event');
+    (running.app.getHttpServer() as Server).closeAllConnections();
+    await publish(1, 2);
+    await publish(2, 1);
+    await eventually(() => one.numbers.length + two.numbers.length === 3, 'what came after the cut');
+    one.subscription.close();
+    const again = follow(3);
+    await isOpen(again.subscription);
+
+    const refused = { code: 'STREAM_REFUSED', status: 400 };
+    expect([three, four].map(({ subscription }) => subscription.state.error)).toEqual([
+      expect.objectContaining(refused),
+      expect.objectContaining(refused),
+    ]);
+    expect(topics().sort()).toEqual(['orders/2', 'orders/3']);
   });
 
   it('names a hundred topics with long names in a body', async () => {

@@ -142,7 +142,7 @@ export interface Limits {
   perAddress: number | null;
   /** Connections to one topic, on this node. Beyond: 429 with `Retry-After`. @default null */
   perTopic: number | null;
-  /** Topics of one connection. Beyond: 400. @default 100 */
+  /** Topics of one connection. Beyond: 400; a hub refuses what is beyond topic by topic. @default 100 */
   topicsPerConnection: number | null;
   /** Bytes of one event's JSON. Beyond: the publish rejects with `EVENT_TOO_LARGE`, a stream fails. @default 1_048_576 */
   eventBytes: number | null;

@@ -24,7 +24,7 @@ import {
 import { encodeFrame, LimitError, SseChannelsError, Topic } from '@sse-channels/protocol';
 import { SSE_CHANNELS_OBSERVER, SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import type { Exchange } from './exchange.js';
-import { HubStream, tooMany } from './hub-stream.js';
+import { HubStream, refusedFor } from './hub-stream.js';
 import { HubTopics, type GivenTopic } from './hub-topics.js';
 import { errorDataOf } from './refusal.js';
 import type { HubRouteOptions } from './sse-route.js';
@@ -32,7 +32,7 @@ import { StreamGrants } from './stream-grants.js';
 import { StreamOpening } from './stream-opening.js';
 import type { StreamRequest } from './stream-request.js';
 import { handlerName, selectionOf } from './topic-selection.js';
-import { changesInBody, topicsInBody, topicsInQuery } from './wanted-topics.js';
+import { changesInBody, namesFor, topicsInBody, topicsInQuery } from './wanted-topics.js';
 
 /** Where topics are in the body; the others have them in the URL. */
 const WITH_BODY = new Set(['POST', 'QUERY']);
@@ -88,8 +88,9 @@ export class HubRoute {
     request: StreamRequest,
     party: Party,
   ): Promise<void> {
-    const { channels, dynamic = true, maxTopics } = route.options;
-    const { wanted, form } = this.#wantedIn(context, exchange);
+    const { channels, dynamic = true } = route.options;
+    const most = this.#mostOf(route);
+    const { wanted, form } = this.#wantedIn(context, exchange, most);
     // The client may have a cursor of its own in what every stream carries; asked for it is not.
     const cursors = new Map(wanted.map(({ name, lastEventId }) => [name, lastEventId]));
     const own = [...this.#ofPrincipal(party), ...ownTopics(result, handlerName(context))].map(
@@ -99,17 +100,19 @@ export class HubRoute {
       },
     );
     const carried = new Set(own.map(({ request: { topic } }) => topic.name));
-    const asked = wanted.filter(({ name }) => !carried.has(name));
-    const most = maxTopics ?? this.settings.limits.topicsPerConnection ?? Infinity;
-    const count = asked.length + own.length;
-    if (count > most) throw new BadRequestException(`These are ${count} topics. ${tooMany(most)}`);
+    const others = wanted.filter(({ name }) => !carried.has(name));
+    const room = Math.max(0, most - own.length);
     const asking = { channels, exchange, request };
-    const answers = await this.topics.ask(asked, asking);
+    const answers = await this.topics.ask(others.slice(0, room), asking);
     // One that is full is refused alone.
     const given = answers.given.filter(({ request: { topic } }) => this.hub.hasRoom(topic));
     const full = answers.given.filter((one) => !given.includes(one));
     const perTopic = errorDataOf(new LimitError('perTopic', this.settings.limits.perTopic ?? 0));
-    const refused = [...answers.refused, ...full.map(({ request: { topic } }) => ({ ...perTopic, topic: topic.name }))];
+    const refused = [
+      ...answers.refused,
+      ...full.map(({ request: { topic } }) => ({ ...perTopic, topic: topic.name })),
+      ...refusedFor(most, others.slice(room)),
+    ];
     const topics = [...own, ...given];
     const [first] = refused;
     if (topics.length === 0 && first !== undefined && !dynamic) throw new HttpException(first.message, first.status);
@@ -131,9 +134,14 @@ export class HubRoute {
    * stream.
    * @throws NotFoundException where there is no such stream, SseChannelsError `UNAVAILABLE` where its node cannot be reached
    */
-  async change(context: ExecutionContext, connection: string, exchange: Exchange): Promise<void> {
+  async change(
+    context: ExecutionContext,
+    route: HubRouteOptions,
+    connection: string,
+    exchange: Exchange,
+  ): Promise<void> {
     const request = context.switchToHttp().getRequest<{ readonly body?: unknown }>();
-    const changes = changesInBody(request.body);
+    const changes = changesInBody(request.body, namesFor(this.#mostOf(route)));
     const changed = await this.nodes.change(connection, {
       ...changes,
       by: 'client',
@@ -149,15 +157,25 @@ export class HubRoute {
     return [{ request: { topic: this.bus.toPrincipal(principal) }, grant: FOR_EVER }];
   }
 
-  #wantedIn(context: ExecutionContext, exchange: Exchange): { wanted: WantedTopic[]; form: FrameForm } {
+  /** The most topics of a stream; Infinity where there is no limit. */
+  #mostOf({ options: { maxTopics = Infinity } }: HubRouteOptions): number {
+    return Math.min(maxTopics, this.settings.limits.topicsPerConnection ?? Infinity);
+  }
+
+  #wantedIn(
+    context: ExecutionContext,
+    exchange: Exchange,
+    most: number,
+  ): { readonly wanted: readonly WantedTopic[]; readonly form: FrameForm } {
     const query = exchange.query;
     const frames = query.get('frames') ?? 'topic';
     if (frames !== 'topic' && frames !== 'envelope') {
       throw new BadRequestException(`frames is "topic" or "envelope", not ${JSON.stringify(frames)}.`);
     }
     const { body } = context.switchToHttp().getRequest<{ readonly body?: unknown }>();
-    const wanted = WITH_BODY.has(exchange.request.method ?? '') ? topicsInBody(body) : topicsInQuery(query);
-    return { wanted, form: frames };
+    const names = namesFor(most);
+    const isInBody = WITH_BODY.has(exchange.request.method ?? '');
+    return { wanted: isInBody ? topicsInBody(body, names) : topicsInQuery(query, names), form: frames };
   }
 }
 

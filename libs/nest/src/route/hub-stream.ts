@@ -59,9 +59,7 @@ export class HubStream implements ChangeableStream {
     const again =
       by === 'client' ? add.filter(({ name, lastEventId }) => lastEventId !== undefined && source.has(name)) : [];
     const room = Math.max(0, most - source.size);
-    const refused: RefusedTopic[] = wanted
-      .slice(room)
-      .map(({ name }) => ({ topic: name, status: 400, message: tooMany(most), comeBack: false }));
+    const refused = refusedFor(most, wanted.slice(room));
     const asked = [...wanted.slice(0, room), ...again];
     const answers = by === 'client' ? await topics.ask(asked, asking) : this.#give(asked);
     // What the stream carries of the application's own accord has no route to ask.
@@ -107,7 +105,8 @@ export class HubStream implements ChangeableStream {
   };
 }
 
-/** Why topics are refused that a stream has no room for. */
-export function tooMany(most: number): string {
-  return `One stream carries ${most} topics at most.`;
+/** The answer for topics that a stream has no room for. */
+export function refusedFor(most: number, surplus: readonly WantedTopic[]): RefusedTopic[] {
+  const message = `One stream carries ${most} topics at most.`;
+  return surplus.map(({ name }) => ({ topic: name, status: 400, message, comeBack: false }));
 }

@@ -45,7 +45,7 @@ export interface StreamRoute {
 export interface SseHubOptions {
   /** The channels whose topics the stream may carry; each is served by a route of its own, which says who may have them. */
   readonly channels: ReadonlyArray<Channel<any, any>>;
-  /** The most topics of one stream; a request for more is answered 400. @default limits.topicsPerConnection */
+  /** The most topics of one stream; each beyond is refused alone. @default limits.topicsPerConnection, which is the most in any case */
   readonly maxTopics?: number;
   /** Whether topics may be added to, and removed from, a stream that is open, by `POST <path>/<connection>`. @default true */
   readonly dynamic?: boolean;

@@ -57,10 +57,12 @@ export class SseInterceptor implements NestInterceptor {
     if (inquiry !== undefined) return this.#inform(inquiry, context, route, next, exchange);
     this.hub.assertOpen();
     checkSender(exchange.request, this.settings);
-    const changed = route.kind === 'hub' ? this.hubRoute.connectionIn(context) : null;
-    if (route.kind === 'hub') this.hubRoute.checkMethod(exchange, changed);
-    if (changed !== null) {
-      return next.handle().pipe(mergeMap(() => this.hubRoute.change(context, changed, exchange)));
+    if (route.kind === 'hub') {
+      const changed = this.hubRoute.connectionIn(context);
+      this.hubRoute.checkMethod(exchange, changed);
+      if (changed !== null) {
+        return next.handle().pipe(mergeMap(() => this.hubRoute.change(context, route, changed, exchange)));
+      }
     }
     // What a source of one connection gives cannot be asked for again.
     const accepted = exchange.accepted(route.kind !== 'stream');

@@ -2,33 +2,58 @@
 import { BadRequestException } from '@nestjs/common';
 import type { TopicChanges, WantedTopic } from '@sse-channels/engine';
 
-/** `?topic=orders/42&topic=prices/ACME` */
-export function topicsInQuery(query: URLSearchParams): WantedTopic[] {
-  return distinct(query.getAll('topic').map((name) => ({ name })));
+/** So many may be named for a stream of however few: what it does not carry is refused name by name, and hurts no other. */
+const MIN_NAMES = 1_000;
+/** And no more than these for one without a limit. */
+const MAX_NAMES = 100_000;
+
+/** How many names of topics a request may hold for a stream that carries so many at most. */
+export function namesFor(most: number): number {
+  return Math.min(Math.max(most, MIN_NAMES), MAX_NAMES);
+}
+
+/**
+ * `?topic=orders/42&topic=prices/ACME`
+ * @param names how many there may be
+ * @throws BadRequestException for more
+ */
+export function topicsInQuery(query: URLSearchParams, names: number): WantedTopic[] {
+  const all = query.getAll('topic');
+  checkCount(all.length, names);
+  return distinct(all.map((name) => ({ name })));
 }
 
 /**
  * `{ "topics": ["orders/42", { "topic": "prices/ACME", "lastEventId": "…" }] }`
+ * @param names how many there may be
  * @throws BadRequestException naming what is wrong
  */
-export function topicsInBody(body: unknown): WantedTopic[] {
-  return wantedIn(propertiesOf(body, ['topics'])['topics'] ?? [], 'topics');
+export function topicsInBody(body: unknown, names: number): WantedTopic[] {
+  return wantedIn(propertiesOf(body, ['topics'])['topics'] ?? [], 'topics', names);
 }
 
 /**
  * `{ "add": [as above], "remove": ["orders/42"] }`
+ * @param names how many there may be in each
  * @throws BadRequestException naming what is wrong
  */
-export function changesInBody(body: unknown): TopicChanges {
+export function changesInBody(body: unknown, names: number): TopicChanges {
   const { add = [], remove = [] } = propertiesOf(body, ['add', 'remove']);
+  checkCount(Array.isArray(remove) ? remove.length : 0, names);
   if (!Array.isArray(remove) || remove.some((name) => typeof name !== 'string')) {
     throw new BadRequestException('"remove" is a list of names of topics.');
   }
-  return { add: wantedIn(add, 'add'), remove: remove as string[] };
+  return { add: wantedIn(add, 'add', names), remove: remove as string[] };
 }
 
-function wantedIn(list: unknown, property: string): WantedTopic[] {
+/** Before anything of them is looked at. */
+function checkCount(count: number, names: number): void {
+  if (count > names) throw new BadRequestException(`One request names ${names} topics at most, not ${count}.`);
+}
+
+function wantedIn(list: unknown, property: string, names: number): WantedTopic[] {
   if (!Array.isArray(list)) throw new BadRequestException(`"${property}" is a list of topics.`);
+  checkCount(list.length, names);
   return distinct(
     list.map((entry: unknown): WantedTopic => {
       if (typeof entry === 'string') return { name: entry };
