@@ -27,17 +27,17 @@ describe('the log observer', () => {
 
   afterEach(() => Logger.overrideLogger(false));
 
-  it('tells the course of a connection and its gaps for those who debug', () => {
+  it('tells the course of a connection, by how its id begins, and its gaps for those who debug', () => {
     const observer = new LogObserver();
 
-    observer.connectionOpened('c1');
+    observer.connectionOpened('cQWty0lgeShsK8eQ');
     observer.gapTold('orders/7', 'trimmed');
-    observer.connectionEnded('c1', 'slow');
+    observer.connectionEnded('cQWty0lgeShsK8eQ', 'slow');
 
     expect(lines).toEqual([
-      ['debug', 'Connection c1 opened', 'SseChannels'],
+      ['debug', 'Connection cQWty0lg opened', 'SseChannels'],
       ['debug', 'Topic orders/7: a client was told of a gap (trimmed)', 'SseChannels'],
-      ['debug', 'Connection c1 ended: slow', 'SseChannels'],
+      ['debug', 'Connection cQWty0lg ended: slow', 'SseChannels'],
     ]);
   });
 

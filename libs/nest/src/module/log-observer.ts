@@ -3,15 +3,18 @@ import { Logger } from '@nestjs/common';
 import type { BackplaneState, NodeInfo, Observer } from '@sse-channels/engine';
 import type { EndReason, GapReason } from '@sse-channels/protocol';
 
+/** Of a connection's id: by the whole of it a hub's stream can be changed. */
+const ID_LENGTH = 8;
+
 export class LogObserver implements Observer {
   readonly #logger = new Logger('SseChannels');
 
   connectionOpened(connectionId: string): void {
-    this.#logger.debug(`Connection ${connectionId} opened`);
+    this.#logger.debug(`Connection ${connectionId.slice(0, ID_LENGTH)} opened`);
   }
 
   connectionEnded(connectionId: string, reason: EndReason): void {
-    this.#logger.debug(`Connection ${connectionId} ended: ${reason}`);
+    this.#logger.debug(`Connection ${connectionId.slice(0, ID_LENGTH)} ended: ${reason}`);
   }
 
   gapTold(topic: string, reason: GapReason): void {
