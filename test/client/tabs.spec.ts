@@ -50,6 +50,8 @@ class CountsController {
   imports: [
     SseChannelsModule.forRoot({
       retryMs: 20,
+      // A place is good for whichever tab goes on from it, with whichever topics.
+      cursor: { secret: 'a secret of the tabs, thirty-two bytes' },
       observer: {
         connectionOpened: () => {
           streams.open += 1;

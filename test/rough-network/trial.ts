@@ -46,7 +46,13 @@ class CountsController {
 }
 
 @Module({
-  imports: [SseChannelsModule.forRoot({ heartbeatMs: 50, retryMs: 10 })],
+  imports: [
+    SseChannelsModule.forRoot({
+      heartbeatMs: 50,
+      retryMs: 10,
+      cursor: { secret: 'a secret of the trials, 32 bytes long' },
+    }),
+  ],
   controllers: [CountsController],
 })
 class CountsModule {}

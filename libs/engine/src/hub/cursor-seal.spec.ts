@@ -42,7 +42,12 @@ describe('CursorSeal', () => {
     const ofTopic = new CursorSeal({ secret: SECRET }).seal(CURSOR, 'counts/1', 'ada');
     const ofPrincipal = new CursorSeal({ secret: SECRET, bindTo: 'principal' }).seal(CURSOR, topicOf(1), 'ada');
 
+    const ofAny = new CursorSeal({ secret: SECRET }).seal(CURSOR, null);
+    const ofAnyOfHers = new CursorSeal({ secret: SECRET, bindTo: 'principal' }).seal(CURSOR, null, 'ada');
+
     expect(ofTopic).toBe(`${CURSOR}~${hmac(`${CURSOR}\0counts/1`)}`);
+    expect(ofAny).toBe(`${CURSOR}~${hmac(`${CURSOR}\0`)}`);
+    expect(ofAnyOfHers).toBe(`${CURSOR}~${hmac(`${CURSOR}\0\0ada`)}`);
     expect(ofPrincipal).toBe(`${CURSOR}~${hmac(`${CURSOR}\0counts/1\0ada`)}`);
   });
 
@@ -101,6 +106,20 @@ describe('CursorSeal', () => {
     expect(seal.open(mine, [topic], principal)).toBe(opens ? CURSOR : null);
     expect(seal.open(theirs, ['counts/1'], 'ada')).toBe(opens ? CURSOR : null);
   });
+
+  it.each(bindings)(
+    'of no topic opens for any, or none, and for the same principals as one of a topic (%s)',
+    (bindTo) => {
+      const seal = new CursorSeal({ secret: SECRET, bindTo });
+      const sealed = seal.seal(CURSOR, null, 'ada');
+
+      for (const topics of [[], ['counts/1'], ['counts/2', 'counts/3']]) {
+        expect(seal.open(sealed, topics, 'ada')).toBe(CURSOR);
+        expect(seal.open(sealed, topics, 'bob')).toBe(bindTo === 'topic' ? CURSOR : null);
+        expect(seal.open(seal.seal(CURSOR, 'counts/4', 'ada'), topics, 'ada')).toBeNull();
+      }
+    },
+  );
 
   it.each([
     CURSOR,
@@ -201,7 +220,7 @@ describe('a hub that signs cursors', () => {
       sink?: RecordingSink;
     } = {},
   ): Promise<{ sink: RecordingSink; events: () => ParsedEvent[]; numbers: () => number[]; gaps: () => string[] }> => {
-    const source = await hub.join(requests, cursor, { principal });
+    const source = await hub.join(requests, cursor, { principal, form: requests.length > 1 ? 'topic' : 'plain' });
     hub.connect(source, sink, { id: 'c', heartbeatMs: 15_000, retryMs: 3_000 });
     await eventually(() => !source.pending, 'everything due was given');
     const events = (): ParsedEvent[] => eventsIn(sink.text);
@@ -320,7 +339,7 @@ describe('a hub that signs cursors', () => {
     },
   );
 
-  it('gives each record of a stream of two topics the signature of its own, and takes either', async () => {
+  it('signs the cursors of a stream of two topics for neither, and takes them whichever topics the client goes on with', async () => {
     const backplane = new MemoryBackplane();
     const seal = new CursorSeal({ secret: SECRET });
     const hub = hubOn(backplane, { secret: SECRET });
@@ -336,21 +355,18 @@ describe('a hub that signs cursors', () => {
 
     const reader = await follow(hub, both);
     const alone = await follow(hub, both.slice(1), { cursor: reader.events()[1]?.lastEventId as Cursor });
+    const other = await follow(hub, [{ topic: topicOf(3) }], { cursor: reader.events()[3]?.lastEventId as Cursor });
 
     expect(
       reader
         .events()
         .map(({ lastEventId }) => lastEventId)
         .slice(1),
-    ).toEqual([
-      seal.seal(cursors[0], topicOf(1)),
-      seal.seal(cursors[1], topicOf(2)),
-      seal.seal(cursors[2], topicOf(1)),
-    ]);
+    ).toEqual(cursors.map((cursor) => seal.seal(cursor, null)));
     for (const [taken, { lastEventId }] of reader.events().entries()) {
       expect((await follow(hub, both, { cursor: lastEventId })).numbers()).toEqual([1, 2, 3].slice(taken));
     }
-    expect([alone.gaps(), alone.numbers()]).toEqual([['invalid'], [2]]);
+    expect([alone.gaps(), alone.numbers(), other.gaps()]).toEqual([[], [2], []]);
   });
 });
 

@@ -17,6 +17,7 @@ import { ContinuousTail } from '../backplane/continuous-tail.js';
 import type { Sink } from '../connection/sink.js';
 import type { Waker } from '../connection/source.js';
 import type { CursorSeal } from './cursor-seal.js';
+import { reidentify } from './frame-id.js';
 import { FrameRing, type FramedRecord, type FrameForm, type RingPlace } from './frame-ring.js';
 import { LevelReaders, type LevelReader } from './level-readers.js';
 import { NewestRecords } from './newest-records.js';
@@ -59,9 +60,8 @@ export class Feed {
   #ring: FrameRing | undefined;
   #subscriptions = 0;
   #covered: Offset | undefined;
-  /** The cursor that was printed last: at rest all who follow the feed ask for the same. */
-  #plain: Cursor = '';
-  #sealed: Cursor = '';
+  /** What was sealed last, for each form: at rest all who follow the feed ask for the same. */
+  #sealed: Partial<Record<FrameForm, { readonly plain: Cursor; readonly sealed: Cursor }>> | undefined;
 
   constructor(
     readonly topic: Topic,
@@ -122,14 +122,15 @@ export class Feed {
     this.#tail.reach(offset);
   }
 
-  cursorAt(offset: Offset): Cursor {
+  /** @param form a stream of several topics goes on with whichever it has the next time: its cursors are signed for none of them */
+  cursorAt(offset: Offset, form: FrameForm = 'plain'): Cursor {
     const plain = formatCursor(this.#backplane.epoch, offset);
     if (this.seal === null) return plain;
-    if (plain !== this.#plain) {
-      this.#sealed = this.seal.seal(plain, this.topic);
-      this.#plain = plain;
-    }
-    return this.#sealed;
+    const last = this.#sealed?.[form];
+    if (last?.plain === plain) return last.sealed;
+    const sealed = this.seal.seal(plain, form === 'plain' ? this.topic : null);
+    (this.#sealed ??= {})[form] = { plain, sealed };
+    return sealed;
   }
 
   get epoch(): string {
@@ -210,9 +211,10 @@ export class Feed {
 
   /** A frame in another form, made once for all who are given it. What is the library's own names its topic in any form. */
   frameAs(form: FrameForm, framed: FramedRecord): Buffer {
-    const { record } = framed;
-    if (form === 'plain' || record === null) return framed.frame;
-    return ((framed.formed ??= {})[form] ??= this.#encode(record, form));
+    const { record, frame, offset } = framed;
+    if (form === 'plain' || (record === null && this.seal === null)) return frame;
+    return ((framed.formed ??= {})[form] ??=
+      record === null ? reidentify(frame, () => this.cursorAt(offset, form)) : this.#encode(record, form));
   }
 
   /** @param skipped how many records a reader that was too slow is not given */
@@ -232,7 +234,7 @@ export class Feed {
       checkEventName(record.name);
       return Buffer.from(
         encodeFrame({
-          id: this.cursorAt(record.offset),
+          id: this.cursorAt(record.offset, form),
           ...(form === 'topic' ? { topic } : {}),
           event: record.name,
           data: form === 'envelope' ? `{"topic":${JSON.stringify(topic)},"data":${record.data}}` : record.data,
@@ -242,7 +244,7 @@ export class Feed {
       // Written past the bus, which lets no such name through. It ends neither the process nor the topic: a gap stands for it.
       this.listener.onError(error, `framing a record of "${this.topic.name}"`);
       this.listener.onGap(this, 'trimmed');
-      return this.frameGap('trimmed', record.offset).frame;
+      return this.frameAs(form, this.frameGap('trimmed', record.offset));
     }
   }
 

@@ -349,7 +349,7 @@ export class Hub {
     feed.end();
   }
 
-  /** The server's cursor in what a client brought, which fits when it was signed for any topic of the stream. */
+  /** The server's cursor in what a client brought, which fits when it was signed for any topic of the stream, or for streams of several. */
   #unseal(lastEventId: Cursor, requests: readonly TopicRequest[], principal: string | null): Cursor {
     const { seal } = this.#parts;
     if (seal === undefined) return lastEventId;
@@ -370,7 +370,7 @@ export class Hub {
               const type = topic.channel.eventNamed(record.name);
               return type !== undefined && filter(codec.decode(type, record));
             },
-      seal: personal ? (cursor) => seal.seal(cursor, topic, principal) : null,
+      seal: personal ? (cursor) => seal.seal(cursor, form === 'plain' ? topic : null, principal) : null,
     };
   }
 

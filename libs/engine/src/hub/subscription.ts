@@ -13,6 +13,7 @@ import type { EventRecord, Page, ReadStart } from '../backplane/backplane.js';
 import type { Sink } from '../connection/sink.js';
 import type { SinkOwner, Source, SourceOutcome, Waker } from '../connection/source.js';
 import type { Feed } from './feed.js';
+import { reidentify } from './frame-id.js';
 import { gatherFrames, type FramedRecord, type FrameForm } from './frame-ring.js';
 import type { LevelReader } from './level-readers.js';
 import type { NewestRecord } from './newest-records.js';
@@ -35,9 +36,6 @@ export interface SubscriptionView {
 
 /** After how long a log that could not be reached is asked again, on top of the backplane's own patience. */
 const RETRY_MS = 500;
-const ID = 'id: ';
-const OWN_CURSOR = Buffer.from('cursor: ');
-const LF = 10;
 
 export class Subscription implements Source, LevelReader {
   // What a delivery touches comes first: fields lie in the order in which they are declared.
@@ -125,7 +123,7 @@ export class Subscription implements Source, LevelReader {
 
   /** The cursor of an offset, as this connection is told it. */
   cursorAt(offset: Offset): Cursor {
-    const cursor = this.feed.cursorAt(offset);
+    const cursor = this.feed.cursorAt(offset, this.#view?.form);
     return this.#view?.seal?.(cursor) ?? cursor;
   }
 
@@ -446,21 +444,4 @@ export class Subscription implements Source, LevelReader {
     this.#page = page;
     this.#pageIndex = 0;
   }
-}
-
-/** Changes a frame's `id:`, its first line; the rest is copied as it is. */
-function reidentify(frame: Buffer, change: (cursor: Cursor) => Cursor): Buffer {
-  const end = frame.indexOf(LF);
-  const id = change(frame.toString('latin1', ID.length, end));
-  return Buffer.concat([Buffer.from(ID + id), frame.subarray(end)]);
-}
-
-/**
- * A frame that comes after the stream's cursor has passed its place: its cursor stands in a field of its own, which leaves the client's
- * last event id alone.
- */
-export function besideCursor(frame: Buffer): Buffer {
-  return frame.subarray(0, ID.length).toString('latin1') === ID
-    ? Buffer.concat([OWN_CURSOR, frame.subarray(ID.length)])
-    : frame;
 }

@@ -14,8 +14,9 @@ import {
 import { FOR_EVER, type Grant, type Review } from '../connection/grant.js';
 import type { Source, SourceOutcome, Waker } from '../connection/source.js';
 import type { Feed } from './feed.js';
+import { besideCursor } from './frame-id.js';
 import { gatherFrames, type FramedRecord } from './frame-ring.js';
-import { besideCursor, type Subscription } from './subscription.js';
+import type { Subscription } from './subscription.js';
 
 /** One topic of the stream. */
 class Lane implements Waker {
