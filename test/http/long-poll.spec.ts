@@ -321,6 +321,10 @@ describe.each(adapters)('a long poll on $adapter', ({ make }) => {
       'source of one connection': 406,
       'both of a source of one connection': 'text/event-stream',
     });
+    const { message } = (await (await ask('numbers')).json()) as { message: string };
+    expect(message).toBe(
+      'This is a stream of Server-Sent Events without a log, of which nothing can be asked for twice; accept text/event-stream.',
+    );
     const head = await fetch(`${running.url}/counts/1`, { method: 'HEAD', headers: { accept: 'application/json' } });
     expect([head.status, head.headers.get('content-type')]).toEqual([200, 'application/json; charset=utf-8']);
   });

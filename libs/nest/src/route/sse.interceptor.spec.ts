@@ -264,7 +264,7 @@ describe.each([
       'gold/changes',
       { headers: { accept: 'text/html' } },
       406,
-      'This is a stream of Server-Sent Events; accept text/event-stream.',
+      'This is a stream of Server-Sent Events; accept text/event-stream, or application/json for what is there now.',
     ],
     ["an application's own error", 'result/teapot', {}, 418, 'short and stout'],
     ['a handler that rejects', 'result/later', {}, 400, 'Not now'],

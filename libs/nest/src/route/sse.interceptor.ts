@@ -65,10 +65,15 @@ export class SseInterceptor implements NestInterceptor {
       }
     }
     // What a source of one connection gives cannot be asked for again.
-    const accepted = exchange.accepted(route.kind !== 'stream');
+    const polls = route.kind !== 'stream';
+    const accepted = exchange.accepted(polls);
     const isPoll = accepted === 'answer';
     if (accepted === null) {
-      throw new NotAcceptableException('This is a stream of Server-Sent Events; accept text/event-stream.');
+      throw new NotAcceptableException(
+        polls
+          ? 'This is a stream of Server-Sent Events; accept text/event-stream, or application/json for what is there now.'
+          : 'This is a stream of Server-Sent Events without a log, of which nothing can be asked for twice; accept text/event-stream.',
+      );
     }
     if (exchange.request.method === 'HEAD') {
       (isPoll ? exchange.openAnswer() : exchange.openStream()).end();
