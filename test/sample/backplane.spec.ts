@@ -1,11 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
-import { MemoryBackplane } from '@sse-channels/nest';
+import { describe, expect, it, jest } from '@jest/globals';
+import { AppendError, EventBus, MemoryBackplane } from '@sse-channels/nest';
 import { NatsBackplane } from '@sse-channels/nats';
 import { RedisBackplane } from '@sse-channels/redis';
 import { backplaneAt } from '../../apps/sample/src/backplane.js';
+import { createApp } from '../../apps/sample/src/create-app.js';
 
 describe('the backplane of the sample', () => {
   it('is in memory unless BACKPLANE says otherwise', async () => {
@@ -37,5 +38,20 @@ describe('the backplane of the sample', () => {
     expect(() => backplaneAt(where)).toThrow(
       `BACKPLANE is "${said}"; it may be memory, journal:<directory>, redis://<host>:<port> or nats://<host>:<port>.`,
     );
+  });
+
+  it('makes every route that publishes answer 503 with Retry-After while it confirms nothing', async () => {
+    const app = await createApp({ logger: false });
+    await app.listen(0, '127.0.0.1');
+    const publish = jest.spyOn(app.get(EventBus), 'publish');
+    publish.mockRejectedValue(new AppendError('notifications/alice', 'not-written', 'nobody answers.'));
+    const response = await fetch(`${await app.getUrl()}/notifications/alice`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ title: 'Margin call' }),
+    });
+    publish.mockRestore();
+    expect([response.status, Number(response.headers.get('retry-after')) >= 1]).toEqual([503, true]);
+    await app.close();
   });
 });

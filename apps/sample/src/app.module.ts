@@ -1,6 +1,7 @@
 /** The sample: a small trading floor. */
 import { Module } from '@nestjs/common';
-import { SseChannelsModule } from '@sse-channels/nest';
+import { APP_INTERCEPTOR } from '@nestjs/core';
+import { SseChannelsModule, SseErrorInterceptor } from '@sse-channels/nest';
 import { backplaneAt } from './backplane.js';
 import { HealthController } from './health/health.controller.js';
 import { LiveController } from './live/live.controller.js';
@@ -30,5 +31,7 @@ import { ReportsModule } from './reports/reports.module.js';
     ReportsModule,
   ],
   controllers: [LiveController, PageController, HealthController],
+  // Where the engine does not confirm what a route publishes, the answer is 503 with Retry-After.
+  providers: [{ provide: APP_INTERCEPTOR, useClass: SseErrorInterceptor }],
 })
 export class AppModule {}

@@ -1,4 +1,4 @@
-/** What a request that gets no stream is answered with, and a client that has one is told: errors as Nest's exceptions. */
+/** What a request is answered with that gets no stream, or could not publish, and a client that has a stream is told: errors as Nest's exceptions. */
 import {
   BadRequestException,
   HttpException,
@@ -6,7 +6,7 @@ import {
   ServiceUnavailableException,
   type HttpExceptionOptions,
 } from '@nestjs/common';
-import { LimitError, SseChannelsError, type ErrorData } from '@sse-channels/protocol';
+import { AppendError, LimitError, RateLimitError, SseChannelsError, type ErrorData } from '@sse-channels/protocol';
 import type { Exchange } from './exchange.js';
 import { jitter } from './jitter.js';
 
@@ -14,14 +14,15 @@ const COME_LATER = new Set<number>([HttpStatus.SERVICE_UNAVAILABLE, HttpStatus.T
 
 /**
  * The error for the exception filters; anything but the library's own stays as it is. Headers of the answer are set on the way.
- * @param retryMs what `Retry-After` is around
+ * @param retryMs what `Retry-After` is around, where the error does not say it
  */
 export function refusalOf(error: unknown, exchange: Exchange, retryMs: number): unknown {
-  if (!exchange.response.headersSent) exchange.setHeader('X-Content-Type-Options', 'nosniff');
-  if (!(error instanceof SseChannelsError)) return error;
   const exception = exceptionOf(error);
-  if (exception instanceof HttpException && COME_LATER.has(exception.getStatus())) {
-    exchange.setHeader('Retry-After', String(Math.max(1, Math.ceil(jitter(retryMs) / 1000))));
+  if (exchange.response.headersSent) return exception;
+  exchange.setHeader('X-Content-Type-Options', 'nosniff');
+  if (exception !== error && exception instanceof HttpException && COME_LATER.has(exception.getStatus())) {
+    const waitMs = (error instanceof RateLimitError ? error.retryAfterMs : null) ?? jitter(retryMs);
+    exchange.setHeader('Retry-After', String(Math.max(1, Math.ceil(waitMs / 1000))));
   }
   return exception;
 }
@@ -58,6 +59,17 @@ function exceptionOf(error: unknown): unknown {
           options,
         );
     }
+  }
+  if (error instanceof RateLimitError && error.retryAfterMs !== null) {
+    return new HttpException('Too many events; try again later.', HttpStatus.TOO_MANY_REQUESTS, options);
+  }
+  if (error instanceof AppendError) {
+    return new ServiceUnavailableException(
+      error.outcome === 'not-written'
+        ? 'This could not be published now; try again later.'
+        : 'Whether this was published is not known; try again later, if twice does no harm.',
+      options,
+    );
   }
   switch (error.code) {
     case 'DRAINING':
