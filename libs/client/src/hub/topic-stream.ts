@@ -91,6 +91,8 @@ export function createTopicStream(
   let begun = false;
   let changing = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the next change is made. */
+  let dueAt = Infinity;
 
   const connection = createConnection(urlOf, options, {
     onError: listener.onError,
@@ -289,8 +291,15 @@ export function createTopicStream(
   }
 
   function changeIn(delayMs: number): void {
+    const at = Date.now() + delayMs;
+    // Who comes and goes without a pause does not put off what others wait for.
+    if (at >= dueAt) return;
+    dueAt = at;
     clearTimeout(timer);
-    timer = setTimeout(() => void change(), delayMs);
+    timer = setTimeout(() => {
+      dueAt = Infinity;
+      void change();
+    }, delayMs);
   }
 
   /** Brings what the stream carries to what is wanted. */
@@ -314,8 +323,11 @@ export function createTopicStream(
     const joined = Array.from(topics).filter(([, topic]) => topic.given && topic.joins.length > 0 && !topic.joining);
     if (state !== 'open' || added.length + removed.length + joined.length === 0) return;
     if (transport === 'long-poll') {
-      // Nothing is given again there: who joins is given what comes from now on.
-      for (const [, { joins }] of joined) for (const { given } of joins.splice(0)) given();
+      // Nothing is given again there: who joins is given what comes from now on, and is to be told at once that it is.
+      for (const [, topic] of joined) {
+        topic.asked = false;
+        for (const { given } of topic.joins.splice(0)) given();
+      }
       return connection.renew();
     }
     if (id === undefined) return;

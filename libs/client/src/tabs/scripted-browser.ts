@@ -65,11 +65,29 @@ export class ScriptedLocks {
 
 /** Delivers to all others of its name, in order, a copy to each. */
 export class ScriptedChannel {
+  /** Those that are open, in the order in which they were. */
   static readonly #open = new Set<ScriptedChannel>();
   #hear: (message: { readonly data: unknown }) => void = () => undefined;
+  /** What came while its tab slept; undefined: it is awake. */
+  #missed: unknown[] | undefined;
 
   constructor(readonly name: string) {
     ScriptedChannel.#open.add(this);
+  }
+
+  static get all(): readonly ScriptedChannel[] {
+    return [...ScriptedChannel.#open];
+  }
+
+  /** It says nothing, and hears nothing before it is woken. */
+  sleep(): void {
+    this.#missed = [];
+  }
+
+  wake(): void {
+    const missed = this.#missed ?? [];
+    this.#missed = undefined;
+    for (const data of missed) this.#hear({ data });
   }
 
   addEventListener(_name: 'message', hear: (message: { readonly data: unknown }) => void): void {
@@ -78,10 +96,13 @@ export class ScriptedChannel {
 
   postMessage(message: unknown): void {
     const data: unknown = structuredClone(message);
+    if (this.#missed !== undefined) return;
     for (const other of ScriptedChannel.#open) {
       if (other === this || other.name !== this.name) continue;
       queueMicrotask(() => {
-        if (ScriptedChannel.#open.has(other)) other.#hear({ data });
+        if (!ScriptedChannel.#open.has(other)) return;
+        if (other.#missed === undefined) other.#hear({ data });
+        else other.#missed.push(data);
       });
     }
   }

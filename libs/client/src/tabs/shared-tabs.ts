@@ -514,7 +514,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     }
 
     function placeNow(): string {
-      const places = Array.from(own, ([topic, { begun }]) => [topic, begun ? cursorOf(topic) : ''] as const);
+      const places = Array.from(own.keys(), (topic) => [topic, cursorOf(topic)] as const);
       return JSON.stringify(Object.fromEntries(places.filter(([, place]) => place !== '')));
     }
 
