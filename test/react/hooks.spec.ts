@@ -1,4 +1,4 @@
-/** The hooks with a real React in Chromium, in StrictMode, on an application of the library. */
+/** The hooks with a real React in Chromium, in StrictMode where nothing else is said, on an application of the library. */
 import type { Server } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Controller, ForbiddenException, Get, Header, Module, Param } from '@nestjs/common';
@@ -208,16 +208,60 @@ class CountsModule {}
     expect([asked, complaints]).toEqual([['a', 'a'], []]);
   }, 30_000);
 
-  it('render once for all that comes at once', async () => {
-    await show('a');
-    await shows('open none []');
-    const before = await page.evaluate<number>('knobs.renders.a');
-    await Promise.all(Array.from({ length: 200 }, (_, number) => publish('a', number)));
-    await eventually(async () => (await page.evaluate<number[]>('knobs.heard')).length === 200, 'all of them');
+  // StrictMode renders everything twice.
+  describe.each([
+    ['StrictMode', true, 2],
+    ['no StrictMode', false, 1],
+  ])('in %s', (_mode, isStrict, each) => {
+    const render = async (...names: string[]): Promise<void> => {
+      await open();
+      await page.evaluate(`show({ names: ${JSON.stringify(names)} }, false, ${isStrict})`);
+    };
+    const renders = (name: string): Promise<number> => page.evaluate(`knobs.renders[${JSON.stringify(name)}]`);
+    const numbers = (from: number, to: number): number[] =>
+      Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
-    // Each twice: StrictMode.
-    expect((await page.evaluate<number>('knobs.renders.a')) - before).toBeLessThan(200);
-  }, 30_000);
+    it('render once for all that comes at once, and once for each that comes alone', async () => {
+      await render('fed');
+      await shows('open none []');
+      const opened = await renders('fed');
+      const event = (number: number): string => `event: number.counted\ndata: {"number":${number}}\n\n`;
+      const write = (text: string): Promise<void> => page.evaluate(`write(${JSON.stringify(text)})`);
+      await write(numbers(1, 200).map(event).join(''));
+      await shows(`open 200 [${numbers(1, 200).join(' ')}]`);
+      const together = await renders('fed');
+      for (const number of numbers(201, 205)) {
+        await write(event(number));
+        await shows(`open ${number} [${numbers(1, number).join(' ')}]`);
+      }
+      const alone = await renders('fed');
+      await write(':\n\nevent: number.counted\nid: 1\n\n');
+      await write(event(206));
+      await shows(`open 206 [${numbers(1, 206).join(' ')}]`);
+
+      // Mounted, made, connecting, open.
+      expect(opened).toBe(4 * each);
+      expect(together - opened).toBe(each);
+      expect(alone - together).toBe(5 * each);
+      expect((await renders('fed')) - alone).toBe(each);
+    }, 30_000);
+
+    it('do not render what uses another topic', async () => {
+      await render('live/a', 'live/b');
+      await shows('open none []', 'open none []');
+      const before = [await renders('live/a'), await renders('live/b')] as const;
+      for (const number of numbers(1, 5)) {
+        await publish('a', number);
+        await shows(`open ${number} [${numbers(1, number).join(' ')}]`, 'open none []');
+      }
+      const after = [await renders('live/a'), await renders('live/b')] as const;
+      await publish('b', 6);
+      await shows('open 5 [1 2 3 4 5]', 'open 6 [6]');
+
+      expect(after).toEqual([before[0] + 5 * each, before[1]]);
+      expect([await renders('live/a'), await renders('live/b')]).toEqual([after[0], after[1] + each]);
+    }, 30_000);
+  });
 
   it('take over what a server rendered, without a word of React', async () => {
     await open();

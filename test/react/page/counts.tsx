@@ -1,6 +1,6 @@
 /** Components that follow counts; `?view=` says which are shown. The same ones are rendered on the server. */
 import { Activity, Suspense, useEffect, useState, type Dispatch, type SetStateAction } from 'react';
-import { createSseClient, type SseClient, type SseHubClient } from '@sse-channels/client';
+import { createSseClient, type Fetch, type SseClient, type SseHubClient } from '@sse-channels/client';
 import { useChannel, useConnectionState, useLatest, useReduced } from '@sse-channels/react';
 import type { countsChannel } from '../contract.js';
 
@@ -15,6 +15,8 @@ export interface Knobs {
   client?: SseClient<Contract>;
   /** A client of many topics, of which `live/a` follows `counts/a`. */
   live?: SseHubClient<Contract>;
+  /** Answers with a stream that the test writes, which `fed` reads. */
+  fetch?: Fetch;
 }
 
 /** A number, or why there are some missing. */
@@ -33,7 +35,10 @@ export function Counts({ name, knobs }: { readonly name: string; readonly knobs:
     (lastEventId = from) =>
       name.startsWith('live/') && knobs.live !== undefined
         ? knobs.live.subscribe('counts/:name', { name: name.slice('live/'.length) }, { lastEventId })
-        : createSseClient<Contract>(`/counts/${name}`, { lastEventId }),
+        : createSseClient<Contract>(`/counts/${name}`, {
+            lastEventId,
+            ...(name === 'fed' && knobs.fetch !== undefined ? { fetch: knobs.fetch } : {}),
+          }),
     [name],
   );
   const latest = useLatest(counts, 'number.counted');
