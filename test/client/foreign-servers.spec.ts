@@ -1,8 +1,12 @@
-/** Servers that know nothing of this library are read without a contract: Nest's own `@Sse()`, and the forms of better-sse and Mercure. */
+/** Servers that know nothing of this library are read without a contract: Nest's own `@Sse()`, better-sse, and the form of Mercure. */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Controller, Module, Sse, type MessageEvent } from '@nestjs/common';
 import { createSseClient, type ClientEvent, type SseClient, type SseClientOptions } from '@sse-channels/client';
 import { eventually } from '@sse-channels/testing';
+import { createChannel, createSession, type SessionOptions } from 'better-sse';
 import { interval, map, NEVER, startWith, take, type Observable } from 'rxjs';
 import { adapters, startApp, type RunningApp } from '../http/adapters.js';
 import { RawServer } from './raw-server.js';
@@ -67,32 +71,122 @@ describe.each(adapters)("Nest's own @Sse(), on $adapter", ({ make }) => {
   });
 });
 
+describe('a server of better-sse', () => {
+  let server: Server;
+  let asked: IncomingMessage[];
+  let channel: ReturnType<typeof createChannel>;
+  /** What was broadcast, with its id: the application's own, better-sse keeps nothing. */
+  let history: Array<readonly [id: string, data: unknown]>;
+
+  afterEach(async () => {
+    client?.close();
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+
+  /** Lets each who comes have what came after the id that it brings, and then what is broadcast. */
+  async function listen(options: SessionOptions = {}): Promise<string> {
+    asked = [];
+    history = [];
+    channel = createChannel();
+    const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+      asked.push(request);
+      const session = await createSession(request, response, { retry: 10, ...options });
+      const after = history.findIndex(([id]) => id === session.lastId);
+      for (const [id, data] of history.slice(after + 1)) session.push(data, 'noted', id);
+      channel.register(session);
+    };
+    server = createServer((request, response) => void serve(request, response));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}/sse`;
+  }
+
+  function broadcast(data: unknown): string {
+    const id = crypto.randomUUID();
+    history.push([id, data]);
+    channel.broadcast(data, 'noted', { eventId: id });
+    return id;
+  }
+
+  it('is read: its padding, what one session is sent, in a batch or not, and what all are broadcast', async () => {
+    const url = await listen();
+    channel.on('session-registered', (session) => {
+      session.push('hello');
+      void session.batch((batch) => void batch.push([1], 'batched', 'x').push({ text: 'a\nb' }, 'batched', 'y'));
+    });
+    const opened = open(`${url}?padding=1`);
+    await received(3);
+    const id = broadcast(null);
+    await received(4);
+
+    expect(events).toEqual([
+      { name: 'message', data: 'hello', cursor: expect.stringMatching(/^[\da-f-]{36}$/), topic: null },
+      { name: 'batched', data: [1], cursor: 'x', topic: null },
+      { name: 'batched', data: { text: 'a\nb' }, cursor: 'y', topic: null },
+      { name: 'noted', data: null, cursor: id, topic: null },
+    ]);
+    expect(opened.state.status).toBe('open');
+  });
+
+  it.each(['header', 'query'] as const)('is gone on with where it was cut, by the id in the %s', async (cursorIn) => {
+    const url = await listen();
+    open(url, { cursorIn });
+    const ids: string[] = [];
+    for (let number = 1; number <= 60; number += 1) {
+      ids.push(broadcast(number));
+      if (number % 20 !== 0) continue;
+      await received(number);
+      server.closeAllConnections();
+    }
+    // After three short streams it is asked once for what it does not have, and read on as a stream.
+    await eventually(() => asked.length === 5, 'a fifth request');
+    ids.push(broadcast(61));
+    await received(61);
+
+    expect(events.map(({ data, cursor }) => [cursor, data])).toEqual(ids.map((id, index) => [id, index + 1]));
+    expect(
+      asked.map(({ url: path = '', headers }) =>
+        cursorIn === 'header' ? headers['last-event-id'] : new URL(path, url).searchParams.get('lastEventId'),
+      ),
+    ).toEqual([cursorIn === 'header' ? undefined : null, ids[19], ids[39], ids[59], ids[59]]);
+    expect(asked.map(({ headers }) => headers.accept)).toEqual([
+      ...[1, 2, 3].map(() => 'text/event-stream'),
+      'application/json',
+      'text/event-stream',
+    ]);
+  });
+
+  it('is known to be alive by its keep-alive, and to be silent without', async () => {
+    let keptAlive = 0;
+    const counted = async (url: string, init: RequestInit): Promise<Response> => {
+      const response = await fetch(url, init);
+      const count = new TransformStream<Uint8Array, Uint8Array>({
+        transform(bytes, controller) {
+          if (Buffer.from(bytes).toString() === ':\n\n') keptAlive += 1;
+          controller.enqueue(bytes);
+        },
+      });
+      return new Response(response.body?.pipeThrough(count), response);
+    };
+    const opened = open(await listen({ keepAlive: 20 }), { heartbeatMs: 400, fetch: counted });
+    await eventually(() => keptAlive >= 60, 'more of them than one silence holds');
+    expect([asked.length, opened.state.status, events]).toEqual([1, 'open', []]);
+    opened.close();
+    server.close();
+
+    const reasons: string[] = [];
+    open(await listen({ keepAlive: null }), { heartbeatMs: 20 }).onState(({ reason }) => reasons.push(reason));
+    await eventually(() => asked.length > 1, 'a second request');
+    expect(reasons).toContain('silent');
+  });
+});
+
 describe('a foreign server', () => {
   let server: RawServer;
 
   afterEach(() => server.close());
-
-  it('in the form of better-sse is read: preamble, retry, heartbeats as comments, ids, JSON', async () => {
-    server = await RawServer.listen((response, { headers }) => {
-      response.writeHead(200, {
-        'content-type': 'text/event-stream',
-        'cache-control': 'private, no-cache, no-store, no-transform, must-revalidate, max-age=0',
-        connection: 'keep-alive',
-        pragma: 'no-cache',
-        'x-accel-buffering': 'no',
-      });
-      const from = Number(headers['last-event-id'] ?? 0);
-      response.write(`:${' '.repeat(2_056)}\n\nretry:10\n\n:\n\n`);
-      for (let n = from + 1; n <= from + 3; n += 1) response.write(`event:greeting\ndata:{"n":${n}}\nid:${n}\n\n`);
-      if (from < 6) response.end();
-    });
-    open(`${server.origin}/sse`);
-    await received(9);
-
-    expect(events.map(({ name, data, cursor }) => [name, data, cursor])).toEqual(
-      [1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => ['greeting', { n }, String(n)]),
-    );
-  });
 
   it('in the form of Mercure is read: topics in the query, a bearer, ids that are URNs, updates of several lines', async () => {
     const id = (n: number): string => `urn:uuid:5e94c686-2c0b-4f9b-958c-92ccc3bbb4e${n}`;
