@@ -28,8 +28,11 @@ export type PlainOptions = Pick<
 export interface Place {
   readonly place: string;
   start(): Promise<void>;
-  /** Opens a client; data is text, as an EventSource gives it. */
-  open(url: string, options?: PlainOptions): Promise<PlacedClient>;
+  /**
+   * Opens a client; data is text, as an EventSource gives it.
+   * @param page where that is, which its server gives, and the client with it. @default one of the URL's origin, given by nobody
+   */
+  open(url: string, options?: PlainOptions, page?: string): Promise<PlacedClient>;
   stop(): Promise<void>;
 }
 
@@ -79,9 +82,11 @@ class Chromium implements Place {
     await this.#browser?.close();
   }
 
-  async open(url: string, options: PlainOptions = {}): Promise<PlacedClient> {
+  async open(url: string, options: PlainOptions = {}, served?: string): Promise<PlacedClient> {
     const page = this.#page as Page;
-    const home = new URL('/page-of-the-client', url).href;
+    const home = served ?? new URL('/page-of-the-client', url).href;
+    // While anything is intercepted preflights are answered by who intercepts.
+    if (served !== undefined) await page.unrouteAll();
     if (page.url() !== home) await page.goto(home);
     await page.evaluate(
       `(async (url, options) => {
@@ -104,5 +109,7 @@ class Chromium implements Place {
   }
 }
 
-/** Chromium is left out where it is missing, after that was said. */
-export const places: readonly Place[] = chromiumPath === null ? [node] : [node, new Chromium()];
+/** Chromium; null where it is missing, after that was said. */
+export const browser: Place | null = chromiumPath === null ? null : new Chromium();
+
+export const places: readonly Place[] = browser === null ? [node] : [node, browser];

@@ -2,8 +2,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createSseClient, type ClientEvent, type SseClient, type SseClientOptions } from '@sse-channels/client';
 import { eventually } from '@sse-channels/testing';
-import { places, type PlacedClient, type PlainOptions, type SeenState } from './places.js';
-import { firstThen, RawServer, streamOf, type Answer } from './raw-server.js';
+import { bundleClient } from '../../.ci/client-bundle.mjs';
+import { browser, places, type Place, type PlacedClient, type PlainOptions, type SeenState } from './places.js';
+import { firstThen, RawServer, streamOf, type Answer, type SeenRequest } from './raw-server.js';
 
 let server: RawServer;
 let other: RawServer;
@@ -254,6 +255,204 @@ describe.each(places)('in $place', (place) => {
       const opened = await start();
 
       await eventually(async () => (await opened.count()) === 1, 'an event');
+    });
+  });
+});
+
+(browser === null ? describe.skip : describe)('a stream of another origin, in Chromium', () => {
+  const place = browser as Place;
+  const page: Record<string, { readonly type: string; readonly body: string }> = {
+    '/page': { type: 'text/html', body: '<!doctype html><link rel="icon" href="data:,">' },
+  };
+  let client: PlacedClient | undefined;
+
+  beforeAll(async () => {
+    page['/client.js'] = { type: 'text/javascript', body: (await bundleClient()).code };
+    await place.start();
+  }, 60_000);
+
+  afterAll(() => place.stop());
+
+  beforeEach(() => serve((response) => void response.writeHead(404).end()));
+
+  afterEach(() => client?.close());
+
+  const ORIGIN = 'access-control-allow-origin';
+  const CREDENTIALS = 'access-control-allow-credentials';
+  type Allowed = Readonly<Record<string, string>>;
+
+  /** Answers with what the page may do with it; a function, since the origins are known only when a test runs. */
+  const allowing =
+    (allowed: () => Allowed, answer: Answer): Answer =>
+    (response, request, number) => {
+      for (const [name, value] of Object.entries(allowed())) response.setHeader(name, value);
+      return answer(response, request, number);
+    };
+  const redirect =
+    (location: string): Answer =>
+    (response) =>
+      void response.writeHead(302, { location }).end();
+  /** Ends the first stream, and keeps the second; each wants a cookie to be kept. */
+  const twice =
+    (cookie: string): Answer =>
+    async (...given) => {
+      given[0].setHeader('set-cookie', `${cookie}=1`);
+      await streamOf('id: 7\ndata: x\n\n')(...given);
+      if (given[2] === 0) given[0].end();
+    };
+
+  /** Opens a client in a page of `server`. */
+  async function start(url: string, options: PlainOptions = {}): Promise<PlacedClient> {
+    client = await place.open(url, { retryMs: 5, longPoll: false, ...options }, `${server.origin}/page`);
+    return client;
+  }
+
+  /** Makes `server` answer so to what is not the page: a browser lets no page that comes from elsewhere ask a loopback address. */
+  function serve(answer: Answer): void {
+    server.answer((response, request, number) => {
+      const given = page[request.url];
+      if (given === undefined) return answer(response, request, number);
+      return void response.setHeader('content-type', given.type).end(given.body);
+    });
+  }
+
+  const askedFor = (asked: RawServer): readonly SeenRequest[] =>
+    asked.requests.filter(({ url }) => page[url] === undefined);
+
+  async function expectRead(opened: PlacedClient, count = 1): Promise<void> {
+    await eventually(async () => (await opened.count()) >= count, `${count} events`);
+  }
+
+  /** A browser says no more of what a page may not read than of a network that fails: it is tried again. */
+  async function expectNotRead(opened: PlacedClient, asked: RawServer): Promise<void> {
+    await eventually(() => askedFor(asked).length > 1, 'another attempt');
+    const states = await opened.states();
+    expect(states.find(({ reason }) => reason === 'unreachable')).toMatchObject({
+      status: 'connecting',
+      error: { code: 'UNAVAILABLE', status: null },
+    });
+    expect([await opened.count(), states.some(({ status }) => status === 'open')]).toEqual([0, false]);
+  }
+
+  it.each([
+    ['all', () => ({ [ORIGIN]: '*' })],
+    ["the page's", () => ({ [ORIGIN]: server.origin })],
+  ])('is read where the answer allows %s', async (_which, allowed) => {
+    other.answer(allowing(allowed, streamOf('data: end\n\n')));
+    await expectRead(await start(`${other.origin}/stream`));
+
+    expect(other.requests).toMatchObject([{ method: 'GET', headers: { origin: server.origin } }]);
+  });
+
+  it.each([
+    ['none', (): Allowed => ({})],
+    ['another', () => ({ [ORIGIN]: 'https://elsewhere.example' })],
+    ['its own', () => ({ [ORIGIN]: other.origin })],
+    ['"null"', () => ({ [ORIGIN]: 'null' })],
+  ])('is not read where the answer allows %s', async (_which, allowed) => {
+    other.answer(allowing(allowed, streamOf('data: no\n\n')));
+    await expectNotRead(await start(`${other.origin}/stream`), other);
+  });
+
+  describe('credentials', () => {
+    it('go along and are kept with "include", where the answer allows them to this origin', async () => {
+      const allowed = (): Allowed => ({ [ORIGIN]: server.origin, [CREDENTIALS]: 'true' });
+      other.answer(allowing(allowed, twice('with')));
+      await expectRead(await start(`${other.origin}/stream`, { credentials: 'include', cursorIn: 'query' }), 2);
+
+      expect(other.requests[0]?.headers.cookie ?? '').not.toContain('with=1');
+      expect(other.requests[1]?.headers.cookie).toContain('with=1');
+    });
+
+    it.each(['omit', 'same-origin'] as const)('neither go along nor are kept with "%s"', async (credentials) => {
+      other.answer(allowing(() => ({ [ORIGIN]: '*' }), twice(credentials)));
+      await expectRead(await start(`${other.origin}/stream`, { credentials, cursorIn: 'query' }), 2);
+
+      expect(other.requests.map(({ headers }) => headers.cookie)).toEqual([undefined, undefined]);
+    });
+
+    it.each([
+      ['says nothing of them', () => ({ [ORIGIN]: server.origin })],
+      ['says "True"', () => ({ [ORIGIN]: server.origin, [CREDENTIALS]: 'True' })],
+      ['allows all origins', () => ({ [ORIGIN]: '*', [CREDENTIALS]: 'true' })],
+    ])('make it unreadable with "include" where the answer %s', async (_what, allowed) => {
+      other.answer(allowing(allowed, streamOf('data: no\n\n')));
+      await expectNotRead(await start(`${other.origin}/stream`, { credentials: 'include' }), other);
+    });
+  });
+
+  describe('by a redirect', () => {
+    it('is read where the answer allows it, and is not given cookies even with "include"', async () => {
+      serve(redirect(`${other.origin}/stream`));
+      other.answer(allowing(() => ({ [ORIGIN]: server.origin }), twice('away')));
+      await expectRead(await start(`${server.origin}/stream`, { credentials: 'include', cursorIn: 'query' }), 2);
+
+      expect(other.requests.map(({ headers }) => [headers.origin, headers.cookie])).toEqual([
+        [server.origin, undefined],
+        [server.origin, undefined],
+      ]);
+    });
+
+    it('is not read where the answer does not allow it', async () => {
+      serve(redirect(`${other.origin}/stream`));
+      other.answer(streamOf('data: no\n\n'));
+      await expectNotRead(await start(`${server.origin}/stream`), other);
+    });
+
+    it.each([
+      ['is read where it allows all', '*', true],
+      ['is not read where it allows only that of the page', 'page', false],
+    ])('that leads away from another origin %s', async (_what, allowed, isRead) => {
+      other.answer(allowing(() => ({ [ORIGIN]: '*' }), redirect(`${server.origin}/back`)));
+      const back = (): Allowed => ({ [ORIGIN]: allowed === 'page' ? server.origin : allowed });
+      serve(allowing(back, streamOf('data: end\n\n')));
+      const opened = await start(`${other.origin}/stream`);
+      await (isRead ? expectRead(opened) : expectNotRead(opened, server));
+
+      expect(askedFor(server)[0]).toMatchObject({ url: '/back', headers: { origin: 'null' } });
+    });
+  });
+
+  describe('a cursor', () => {
+    /** Allows what a preflight asks for, if it is to be allowed. */
+    const resuming = (isAllowed: boolean): Answer =>
+      allowing(
+        (): Allowed => ({ [ORIGIN]: '*', ...(isAllowed ? { 'access-control-allow-headers': 'last-event-id' } : {}) }),
+        (response, request, number) =>
+          request.method === 'OPTIONS'
+            ? void response.writeHead(204).end()
+            : twice('cursor')(response, request, number),
+      );
+
+    it('in the header is asked about first, and sent where that is allowed', async () => {
+      other.answer(resuming(true));
+      await expectRead(await start(`${other.origin}/stream`), 2);
+
+      expect(other.requests.map(({ method, headers }) => [method, headers['last-event-id']])).toEqual([
+        ['GET', undefined],
+        ['OPTIONS', undefined],
+        ['GET', '7'],
+      ]);
+      expect(other.requests[1]?.headers['access-control-request-headers']).toBe('last-event-id');
+    });
+
+    it('in the header is not sent where that is not allowed', async () => {
+      other.answer(resuming(false));
+      const opened = await start(`${other.origin}/stream`);
+      await eventually(() => other.requests.length > 2, 'another attempt');
+
+      expect(other.requests.slice(1, 3).map(({ method }) => method)).toEqual(['OPTIONS', 'OPTIONS']);
+      expect((await opened.states()).at(-1)).toMatchObject({ status: 'stale', error: { code: 'UNAVAILABLE' } });
+    });
+
+    it('in the query is sent without being asked about', async () => {
+      other.answer(resuming(false));
+      await expectRead(await start(`${other.origin}/stream`, { cursorIn: 'query' }), 2);
+
+      expect(other.requests.map(({ method, url }) => [method, url])).toEqual([
+        ['GET', '/stream'],
+        ['GET', '/stream?lastEventId=7'],
+      ]);
     });
   });
 });
