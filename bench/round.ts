@@ -157,7 +157,7 @@ export class Round {
       rssBytes: after.rssBytes,
       grownBytes: after.peakRssBytes - server.rssBytes,
       loopDelayP99Ms: after.loopDelayP99Ms,
-      loadCpuPercent: ((loadAfter.cpuMicros - load.cpuMicros) / 1000 / wallMs) * 100,
+      loadCpuPercent: Math.max(0, (loadAfter.cpuMicros - load.cpuMicros) / 1000 / wallMs) * 100,
       delivered,
       expected,
       wrong,
