@@ -31,7 +31,7 @@ class Lane implements Waker {
     readonly subscription: Subscription,
     public grant: Grant,
     /** The stream's lanes that may have something to give. */
-    private readonly ready: Set<Lane>,
+    private readonly ready: ReadyLanes,
   ) {
     this.reviewAt = firstReview(grant);
   }
@@ -47,6 +47,40 @@ class Lane implements Waker {
   }
 }
 
+/** Lanes that may have something to give: nearly always one, or none, for which a set would be three more places in memory to touch. */
+class ReadyLanes {
+  /** The one; undefined where there are several, or none. */
+  only: Lane | undefined;
+  #several: Set<Lane> | undefined;
+
+  get isEmpty(): boolean {
+    return this.only === undefined && this.#several === undefined;
+  }
+
+  add(lane: Lane): void {
+    if (this.only === lane) return;
+    if (this.#several !== undefined) this.#several.add(lane);
+    else if (this.only === undefined) this.only = lane;
+    else {
+      this.#several = new Set([this.only, lane]);
+      this.only = undefined;
+    }
+  }
+
+  delete(lane: Lane): void {
+    if (this.only === lane) this.only = undefined;
+    else if (this.#several?.delete(lane) === true && this.#several.size === 1) {
+      [this.only] = this.#several;
+      this.#several = undefined;
+    }
+  }
+
+  *[Symbol.iterator](): Iterator<Lane> {
+    if (this.only !== undefined) yield this.only;
+    else if (this.#several !== undefined) yield* this.#several;
+  }
+}
+
 /** Makes the frame that tells of a topic that was added, with the stream's cursor: it may be the first that the stream has. */
 export type Opening = (topic: OpenTopic, cursor: Cursor) => Buffer;
 
@@ -58,7 +92,9 @@ const NONE: ReadonlySet<Subscription> = new Set();
 export class TopicSource implements Source {
   readonly #lanes = new Map<string, Lane>();
   /** Those that may have something to give: of many topics few have news at a time. */
-  readonly #ready = new Set<Lane>();
+  readonly #ready = new ReadyLanes();
+  /** The one that had news last. */
+  #latest: Lane | undefined;
   /** Frames of the library's own that are due before any record. */
   readonly #said: Buffer[] = [];
   #waker: Waker | undefined;
@@ -200,6 +236,7 @@ export class TopicSource implements Source {
     this.#lanes.delete(topic);
     this.#level = undefined;
     this.#ready.delete(lane);
+    if (this.#latest === lane) this.#latest = undefined;
     if (lane.behind) this.#behind -= 1;
     lane.subscription.close();
     if (closing !== null) this.say(controlFrame('$closing', { ...closing, topic }));
@@ -226,23 +263,21 @@ export class TopicSource implements Source {
     this.#look();
     // After a failure nobody knows what comes first.
     if (this.#outcome !== null) return this.#said.shift() ?? null;
-    if (this.#ready.size === 0 && this.#said.length === 0 && this.#behind === 0) return null;
+    if (this.#ready.isEmpty && this.#said.length === 0 && this.#behind === 0) return null;
     return this.#batch(maxBytes) ?? gatherFrames(maxBytes, () => this.#take());
   }
 
   /** Where one topic alone has news, what all who follow it are given: the path of nearly every event. */
   #batch(maxBytes: number): Buffer | null {
-    if (this.#ready.size !== 1 || this.#said.length > 0 || this.#behind > 0) return null;
-    for (const lane of this.#ready) {
-      const { subscription } = lane;
-      const last = subscription.lastInRing;
-      if (last === null || !this.#covers(last)) return null;
-      const bytes = subscription.next(maxBytes);
-      this.#told = subscription.offset;
-      if (subscription.atHead) this.#ready.delete(lane);
-      return bytes;
-    }
-    return null;
+    const lane = this.#ready.only;
+    if (lane === undefined || this.#said.length > 0 || this.#behind > 0) return null;
+    const { subscription } = lane;
+    const last = subscription.lastInRing;
+    if (last === null || !this.#covers(last)) return null;
+    const bytes = subscription.next(maxBytes);
+    this.#told = subscription.offset;
+    if (subscription.atHead) this.#ready.delete(lane);
+    return bytes;
   }
 
   #take(): Buffer | null {
@@ -360,6 +395,14 @@ export class TopicSource implements Source {
   #look(): void {
     this.#held = false;
     this.#covered = FIRST_OFFSET;
+    const likely = this.#ready.isEmpty ? this.#latest : this.#ready.only;
+    if (likely !== undefined && this.withNews.size === 1 && this.withNews.has(likely.subscription.feed)) {
+      // No other one has news.
+      this.#latest = likely;
+      if (!likely.subscription.atHead) this.#ready.add(likely);
+      this.#outcome ??= likely.subscription.outcome;
+      return;
+    }
     if (this.withNews.size > this.#lanes.size) {
       for (const lane of this.#lanes.values()) if (!lane.subscription.atHead) this.#ready.add(lane);
     } else {
