@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   Controller,
@@ -6,10 +7,12 @@ import {
   Param,
   Post,
   Req,
+  UnauthorizedException,
   UseGuards,
   type CanActivate,
   type ExecutionContext,
 } from '@nestjs/common';
+import { createSseClient, hub, type SseHubClientOptions } from '@sse-channels/client';
 import {
   defineChannel,
   EventBus,
@@ -19,16 +22,18 @@ import {
   SseHub,
   SseTickets,
 } from '@sse-channels/nest';
-import { SharedMemory, SseTestClient, type SharedMemoryNode } from '@sse-channels/testing';
+import { eventually, SharedMemory, SseTestClient, type SharedMemoryNode } from '@sse-channels/testing';
 import { IsInt } from 'class-validator';
 import { adapters, startApp, type RunningApp } from './adapters.js';
 
 @SseEvent('count.told')
 class CountTold {
+  static readonly eventName = 'count.told';
   @IsInt() n!: number;
 }
 
 const countsChannel = defineChannel('counts/:user', { events: [CountTold] });
+const newsChannel = defineChannel('news/:subject', { events: [CountTold] });
 
 interface Asking {
   readonly headers: Readonly<Record<string, string>>;
@@ -46,7 +51,8 @@ class SignedIn implements CanActivate {
     const { authorization } = request.headers;
     const claims = (await this.tickets.of(request)) as { id: string } | null;
     request.user = claims ?? (authorization === undefined ? null : { id: authorization });
-    return request.user !== null;
+    if (request.user === null) throw new UnauthorizedException();
+    return true;
   }
 }
 
@@ -75,7 +81,12 @@ class CountsController {
     return countsChannel.topic({ user });
   }
 
-  @SseHub('live', { channels: [countsChannel], reauthorizeMs: 100 })
+  @SseChannel(newsChannel, 'news/:subject')
+  news(@Param('subject') subject: string) {
+    return newsChannel.topic({ subject });
+  }
+
+  @SseHub('live', { channels: [countsChannel, newsChannel], reauthorizeMs: 100 })
   live() {}
 }
 
@@ -84,15 +95,15 @@ const SECRET = 'a secret of tickets, the same on both nodes';
 describe.each(adapters)('tickets on $adapter', ({ make }) => {
   let shared: SharedMemory;
   const running: Array<RunningApp & { readonly line: SharedMemoryNode }> = [];
-  const clients: SseTestClient[] = [];
+  const clients: Array<{ leave(): void }> = [];
 
-  const start = async (secret: string | string[] = SECRET) => {
+  const start = async (secret: string | string[] = SECRET, heartbeatMs = 100) => {
     const line = shared.node();
     @Module({
       imports: [
         SseChannelsModule.forRoot({
           backplane: line,
-          heartbeatMs: 100,
+          heartbeatMs,
           reauthorizeMs: 100,
           drain: { windowMs: 0, graceMs: 200 },
           tickets: { secret },
@@ -134,9 +145,9 @@ describe.each(adapters)('tickets on $adapter', ({ make }) => {
     await a.app.get(EventBus).publish(countsChannel.topic({ user: 'alice' }), CountTold, { n: 1 });
     await client.receive(1);
 
-    expect([again.map(({ status }) => status), foreign.status]).toEqual([[403, 403], 403]);
+    expect([again.map(({ status }) => status), foreign.status]).toEqual([[401, 401], 403]);
     // Whoever has spent it may not have been given anything.
-    expect((await connect(a, 'counts/alice', other)).status).toBe(403);
+    expect((await connect(a, 'counts/alice', other)).status).toBe(401);
     expect(
       b.app
         .get(EventBus)
@@ -168,13 +179,123 @@ describe.each(adapters)('tickets on $adapter', ({ make }) => {
     expect([changed['added'], client.ended]).toEqual([['counts/alice'], false]);
   });
 
+  /** The client of the house on a hub, with what it asks for tickets with. */
+  const follow = (node: RunningApp, options: Pick<SseHubClientOptions, 'query' | 'onUnauthorized' | 'fetch'>) => {
+    const client = createSseClient<typeof countsChannel | typeof newsChannel>(`${node.url}/live`, {
+      hub,
+      retryMs: 10,
+      maxRetryMs: 50,
+      ...options,
+    });
+    clients.push({ leave: client.close });
+    const numbers: number[] = [];
+    const listen = <S extends { on(name: 'count.told', handler: (event: CountTold) => void): unknown }>(way: S): S => {
+      way.on('count.told', ({ n }) => numbers.push(n));
+      return way;
+    };
+    return { client, numbers, listen };
+  };
+  type Followed = ReturnType<typeof follow>['client'];
+  const counts = (client: Followed, user: string) => client.subscribe('counts/:user', { user });
+  const news = (client: Followed, subject: string) => client.subscribe('news/:subject', { subject });
+  const publish = ({ app }: RunningApp, subject: string, n: number): Promise<string> =>
+    app.get(EventBus).publish(newsChannel.topic({ subject }), CountTold, { n });
+  const cutAll = ({ app }: RunningApp): void => (app.getHttpServer() as Server).closeAllConnections();
+
+  it('carry a client of a hub through its changes and reconnects, where each of its requests brings a new one', async () => {
+    const a = await start(SECRET, 10_000);
+    const asked: string[] = [];
+    const { client, numbers, listen } = follow(a, {
+      query: async () => ({ ticket: await issue(a) }),
+      fetch: (url, init) => {
+        asked.push(`${init.method} ${new URL(url).searchParams.get('ticket')}`);
+        return fetch(url, init);
+      },
+    });
+    const own = listen(counts(client, 'alice'));
+    await eventually(() => own.state.status === 'open', 'the stream');
+    const [later, foreign] = [listen(news(client, 'one')), listen(counts(client, 'bob'))];
+    await eventually(() => later.state.status === 'open' && foreign.state.status === 'closed', 'the change');
+    await publish(a, 'one', 1);
+    await eventually(() => numbers.length === 1, 'an event of the topic that was added');
+    cutAll(a);
+    await publish(a, 'one', 2);
+    await eventually(() => numbers.length === 2, 'what was published while it was away');
+    later.close();
+    await eventually(() => a.app.get(EventBus).connections.count({ topic: 'news/one' }) === 0, 'the topic taken out');
+
+    expect(foreign.state.error).toMatchObject({ status: 403 });
+    expect([own.state.status, numbers]).toEqual(['open', [1, 2]]);
+    expect(asked.map((one) => one.split(' ')[0])).toEqual(['GET', 'POST', 'GET', 'POST']);
+    expect(new Set(asked.map((one) => one.split(' ')[1])).size).toBe(4);
+  });
+
+  it('are asked for again by a client that keeps one, whenever a request is answered 401', async () => {
+    const a = await start(SECRET, 10_000);
+    let ticket = await issue(a);
+    let renewals = 0;
+    const { client, numbers, listen } = follow(a, {
+      query: () => ({ ticket }),
+      onUnauthorized: async () => {
+        renewals += 1;
+        ticket = await issue(a);
+      },
+    });
+    for (const [before, subject] of ['one', 'two', 'three'].entries()) {
+      const way = listen(news(client, subject));
+      await eventually(() => way.state.status === 'open', 'the topic');
+      expect(renewals).toBe(before);
+    }
+    cutAll(a);
+    await publish(a, 'three', 1);
+    await eventually(() => numbers.length === 1, 'an event after the cut');
+    expect(renewals).toBe(3);
+  });
+
+  it('end a client that has none but a spent one, with what was answered', async () => {
+    const a = await start(SECRET, 10_000);
+    const ticket = await issue(a);
+    const { client, listen } = follow(a, { query: { ticket } });
+    const first = listen(news(client, 'one'));
+    await eventually(() => first.state.status === 'open', 'the stream');
+    const second = listen(news(client, 'two'));
+    await eventually(() => second.state.status === 'closed', 'the change is refused');
+    expect([first.state.status, second.state.error]).toEqual(['open', expect.objectContaining({ status: 401 })]);
+    cutAll(a);
+    await eventually(() => client.state.status === 'closed', 'the end');
+    expect(client.state).toMatchObject({ reason: 'refused', error: { status: 401 } });
+  });
+
+  it('let nobody change the stream of another, who has its id and a ticket of their own', async () => {
+    const [a, b] = [await start(), await start()];
+    const client = await (await connect(b, 'live?topic=counts/alice', await issue(a))).opened();
+    const change = async (node: RunningApp, ticket: string) => {
+      const { status } = await fetch(`${node.url}/live/${client.open!.connection}?ticket=${ticket}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ remove: ['counts/alice'] }),
+      });
+      return status;
+    };
+    const [bobs, hers] = [await issue(a, 'bob'), await issue(a)];
+    await eventually(() => a.app.get(EventBus).connections.everywhere.nodes().length === 2, 'they know each other');
+    const statuses = [
+      await change(b, bobs),
+      await change(b, bobs),
+      await change(a, await issue(a, 'bob')),
+      await change(b, ''),
+      await change(a, hers),
+    ];
+    expect(statuses).toEqual([404, 401, 404, 401, 200]);
+  });
+
   it('are spent once, however many come with one at the same time, on whichever node', async () => {
     const nodes = [await start(), await start()];
     const ticket = await issue(nodes[0]!);
     const all = await Promise.all(Array.from({ length: 20 }, (_, n) => connect(nodes[n % 2]!, 'counts/alice', ticket)));
     const statuses = all.map(({ status }) => status);
     expect(statuses.filter((status) => status === 200).length).toBe(1);
-    expect(statuses.filter((status) => status === 403).length).toBe(19);
+    expect(statuses.filter((status) => status === 401).length).toBe(19);
   });
 
   it('are none when they are changed, made with another secret, or too old; a new secret takes those of the old one', async () => {
@@ -193,7 +314,7 @@ describe.each(adapters)('tickets on $adapter', ({ make }) => {
     const old = new SseTickets(shared.node(), { of: () => undefined }, { secret: SECRET, ttlMs: -1 });
     statuses.push((await connect(a, 'counts/alice', old.issue({ id: 'alice' }))).status);
 
-    expect(statuses).toEqual(statuses.map(() => 403));
+    expect(statuses).toEqual(statuses.map(() => 401));
     expect((await connect(renewed, 'counts/alice', ticket)).status).toBe(200);
     expect(Buffer.from(ticket, 'base64url').toString('latin1')).not.toContain('alice');
   });

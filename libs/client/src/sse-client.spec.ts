@@ -607,7 +607,7 @@ describe('401', () => {
     expect(client.state).toMatchObject({ status: 'closed', error: { status: 401 } });
   });
 
-  it('is answered again once a stream has opened', async () => {
+  it('is answered again at the next request', async () => {
     const onUnauthorized = jest.fn(() => true);
     connect({ onUnauthorized });
     client.on(() => undefined);

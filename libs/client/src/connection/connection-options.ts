@@ -33,7 +33,7 @@ export interface ConnectionOptions {
   /** As of `fetch`: `include` sends cookies to other origins too. @default 'same-origin' */
   readonly credentials?: 'omit' | 'same-origin' | 'include';
   /**
-   * Called at a 401, once until a stream has opened; then the request is made again, with headers that are asked for anew.
+   * Called at a 401, once for each request; then the request is made again, with headers that are asked for anew.
    * False gives up. One that rejects is told to `onError`, and counts as a failed attempt.
    */
   readonly onUnauthorized?: () => unknown;

@@ -77,7 +77,6 @@ export function createConnection(
   let resting = false;
   /** Ends the wait for the next attempt. */
   let hurry: () => void = () => undefined;
-  let refreshed = false;
   let heartbeatMs = options.heartbeatMs ?? Infinity;
   /** What the server asked for last, with `retry:`. */
   let toldRetryMs: number | undefined;
@@ -276,14 +275,13 @@ export function createConnection(
   async function ask(accept: string, signal: AbortSignal, question?: Question, from = cursor): Promise<Response> {
     const send = (): Promise<Response> => askForStream(url, options, { ...question, accept, cursor: from, signal });
     const response = await send();
-    if (response.status !== 401 || refreshed || onUnauthorized === undefined) return response;
+    if (response.status !== 401 || onUnauthorized === undefined) return response;
     try {
       if ((await onUnauthorized()) === false) return response;
     } catch (error) {
       throw failureOf('onUnauthorized', error);
     }
     letGo(response);
-    refreshed = true;
     return send();
   }
 
@@ -340,7 +338,6 @@ export function createConnection(
 
   function open(transport: ConnectionState['transport']): void {
     openedAt = Date.now();
-    refreshed = false;
     become({ status: 'open', reason: 'opened', transport, retryInMs: null, error: undefined });
   }
 

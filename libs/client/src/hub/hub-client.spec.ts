@@ -518,6 +518,28 @@ describe('a topic that is refused', () => {
     expect(bodyOf(again)).toEqual({ add: [{ topic: 'orders/2', lastEventId: null }], remove: [] });
   });
 
+  it('by a 401 is asked for again where the application has an answer to that, whenever it comes', async () => {
+    const onUnauthorized = jest.fn(() => true);
+    connect({ onUnauthorized });
+    const one = follow(1);
+    await advance(0);
+    const stream = (await server.next()).stream();
+    await opened(stream, ['orders/1'], 'e~1-0');
+    const later = [];
+    for (const order of [2, 3]) {
+      later.push(follow(order));
+      await advance(0);
+      (await server.next()).answer(401);
+      const again = await server.next();
+      expect(bodyOf(again)).toEqual({ add: [{ topic: `orders/${order}`, lastEventId: null }], remove: [] });
+      answer(again);
+      await opened(stream, [`orders/${order}`], 'e~1-0');
+    }
+
+    expect(onUnauthorized).toHaveBeenCalledTimes(2);
+    expect([one, ...later].map(({ subscription }) => subscription.state.status)).toEqual(['open', 'open', 'open']);
+  });
+
   it('by a request for too many ends those that it named', async () => {
     connect();
     const one = follow(1);
