@@ -17,6 +17,9 @@ import { encodeFrame, PROTOCOL_VERSION, type OpenData, type OpenTopic } from '@s
 import { noSuchTopic, type Asking, type GivenTopic, type HubTopics, type TopicAnswers } from './hub-topics.js';
 import { errorDataOf } from './refusal.js';
 
+/** So many changes of one stream may be under way; whoever waits for each answer has one. */
+const MOST_CHANGES = 16;
+
 /** What such a stream is made of. */
 export interface HubStreamParts {
   readonly hub: Hub;
@@ -39,14 +42,25 @@ export interface HubStreamParts {
 export class HubStream implements ChangeableStream {
   readonly #parts: HubStreamParts;
   #changing: Promise<unknown> = Promise.resolve();
+  #changes = 0;
 
   constructor(parts: HubStreamParts) {
     this.#parts = parts;
   }
 
+  /** Nothing is changed where too many changes are under way, and all that was to be added is refused for now. */
   async change(changes: TopicChangesBy): Promise<TopicsChanged | null> {
     if (changes.by === 'client' && !this.#parts.dynamic) return null;
-    const changing = this.#changing.then(() => this.#change(changes));
+    if (this.#changes >= MOST_CHANGES) {
+      const why = {
+        status: 429,
+        message: 'Too many changes of this stream are under way; try again later.',
+        comeBack: true,
+      };
+      return { added: [], removed: [], refused: changes.add.map(({ name }) => ({ topic: name, ...why })) };
+    }
+    this.#changes += 1;
+    const changing = this.#changing.then(() => this.#change(changes)).finally(() => (this.#changes -= 1));
     this.#changing = changing.catch(() => undefined);
     return changing;
   }

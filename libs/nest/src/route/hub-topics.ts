@@ -62,6 +62,15 @@ export class HubTopics {
     const answer = await this.inquiries.ask(this.urls.urlOf(topic), exchange.request, request);
     if (isRefusal(answer)) {
       const { status, message } = answer;
+      // As where who is not signed in is sent to a page for that: whatever it is, the topic is not given.
+      if (status < 400) {
+        return {
+          topic: name,
+          status: 403,
+          message: `The topic's route answered ${status}, and gave no topic.`,
+          comeBack: false,
+        };
+      }
       return { topic: name, status, message, comeBack: mayComeBack(status) };
     }
     const found = answer.requests.find((one) => one.topic.name === name);

@@ -14,6 +14,8 @@ import type { StreamRequest } from './stream-request.js';
 
 /** Names an inquiry in the request that asks; nobody outside can guess one. */
 const INQUIRY_HEADER = 'x-sse-channels-inquiry';
+/** Of an answer so much is kept: a refusal is short. */
+const ANSWER_BYTES = 16_384;
 /** What concerns the hub's own request, and not the one that is made of it. */
 const OWN_HEADERS = new Set([
   'accept',
@@ -116,6 +118,7 @@ type RequestListener = (request: IncomingMessage, response: ServerResponse) => v
 class InquirySocket extends Duplex {
   readonly #peer: Socket;
   readonly #answer: Buffer[] = [];
+  #answerBytes = 0;
 
   constructor(peer: Socket) {
     super();
@@ -148,7 +151,8 @@ class InquirySocket extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.#answer.push(chunk);
+    if (this.#answerBytes < ANSWER_BYTES) this.#answer.push(chunk);
+    this.#answerBytes += chunk.length;
     done();
   }
 }
