@@ -14,6 +14,9 @@ import type { StreamRequest } from './stream-request.js';
 
 /** Names an inquiry in the request that asks; nobody outside can guess one. */
 const INQUIRY_HEADER = 'x-sse-channels-inquiry';
+/** A route that takes longer is asked again later: what it gives must not hold up the other topics of a stream. */
+const ANSWER_MS = 8_000;
+const LATE: Refusal = { status: 504, message: "The topic's route did not answer in time." };
 /** Of an answer so much is kept: a refusal is short. */
 const ANSWER_BYTES = 16_384;
 /** What concerns the hub's own request, and not the one that is made of it. */
@@ -68,7 +71,7 @@ export class RouteInquiries {
   }
 
   /**
-   * Asks one route.
+   * Asks one route, and waits for it so long; one that is late is a refusal for now.
    * @param url of the channel's stream
    * @param original the hub's request, whose headers and address the route sees
    */
@@ -76,12 +79,12 @@ export class RouteInquiries {
     const token = randomBytes(18).toString('base64url');
     let given: GivenTopics | undefined;
     this.#open.set(token, { request, original, answer: (topics) => (given = topics) });
-    try {
-      const refusal = await this.#send(url, original, token);
-      return given ?? refusal;
-    } finally {
-      this.#open.delete(token);
-    }
+    // Who is late is an inquiry still, and not somebody who is given a stream.
+    const answered = this.#send(url, original, token).finally(() => this.#open.delete(token));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<Refusal>((resolve) => (timer = setTimeout(resolve, ANSWER_MS, LATE).unref()));
+    const refusal = await Promise.race([answered, late]).finally(() => clearTimeout(timer));
+    return given ?? refusal;
   }
 
   /** Sends the request into the application, past the network, and waits for the whole answer. */
