@@ -2,8 +2,11 @@
 import { chromium, type Browser } from 'playwright-core';
 import { findProgram } from './programs.js';
 
-/** Where it is; null where it is missing, after that was said. */
-export const chromiumPath = findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'chromium-browser', 'google-chrome']);
+/** Where it is; null where it is missing, after that was said, and where `CHROMIUM_PATH` is `none`. */
+export const chromiumPath =
+  process.env['CHROMIUM_PATH'] === 'none'
+    ? null
+    : findProgram('Chromium', 'CHROMIUM_PATH', ['chromium', 'chromium-browser', 'google-chrome']);
 
 /** Starts one that asks nobody for anything of its own accord. */
 export function launchChromium(): Promise<Browser> {
