@@ -239,8 +239,8 @@ class CountsModule {}
       await write(event(206));
       await shows(`open 206 [${numbers(1, 206).join(' ')}]`);
 
-      // Mounted, made, connecting, open.
-      expect(opened).toBe(4 * each);
+      // Mounted, connecting, open.
+      expect(opened).toBe(3 * each);
       expect(together - opened).toBe(each);
       expect(alone - together).toBe(5 * each);
       expect((await renders('fed')) - alone).toBe(each);

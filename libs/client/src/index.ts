@@ -9,7 +9,12 @@ export type {
   HeaderValues,
   QueryValues,
 } from './connection/connection-options.js';
-export type { ConnectionState, ConnectionStatus, StateReason } from './connection/connection-state.js';
+export {
+  INITIAL_STATE,
+  type ConnectionState,
+  type ConnectionStatus,
+  type StateReason,
+} from './connection/connection-state.js';
 export type { LongPollAnswer, LongPollEvent } from './connection/long-poll-answer.js';
 export type {
   AnyEvents,

@@ -1,6 +1,11 @@
 /** A channel that is open for as long as somebody holds it. */
-import type { ClientEvent, ClientGap, ConnectionState, Leave } from '@sse-channels/client';
-import { INITIAL_STATE } from './initial-state.js';
+import {
+  INITIAL_STATE,
+  type ClientEvent,
+  type ClientGap,
+  type ConnectionState,
+  type Leave,
+} from '@sse-channels/client';
 import type { EventNamed, Listenable, Opened, Stateful } from './listenable.js';
 
 /** A component's way into a channel, as `useChannel` gives it: the same object until what it was opened from changes. */

@@ -1,7 +1,6 @@
 /** What a connection is doing, as a value. */
 import { useCallback, useSyncExternalStore } from 'react';
-import type { ConnectionState } from '@sse-channels/client';
-import { INITIAL_STATE } from './initial-state.js';
+import { INITIAL_STATE, type ConnectionState } from '@sse-channels/client';
 import type { Stateful } from './listenable.js';
 
 /**

@@ -33,8 +33,8 @@ export function differs(state: ConnectionState, other: ConnectionState): boolean
   return (Object.keys(state) as Array<keyof ConnectionState>).some((key) => state[key] !== other[key]);
 }
 
-/** Nothing has happened yet. */
-export const STARTED: ConnectionState = {
+/** The state before anything was opened; on a server there is no other. */
+export const INITIAL_STATE: ConnectionState = {
   status: 'connecting',
   reason: 'started',
   transport: 'stream',

@@ -1,7 +1,7 @@
 /** One connection, kept: made, read, watched, given up and made again, from the cursor that was reached, until it is closed. */
 import { FrameParser, SseChannelsError, type ClosingData, type ErrorData, type OpenData } from '@sse-channels/protocol';
 import type { ConnectionOptions } from './connection-options.js';
-import { differs, STARTED, type ConnectionState, type StateReason } from './connection-state.js';
+import { differs, INITIAL_STATE, type ConnectionState, type StateReason } from './connection-state.js';
 import { isOf, JSON_TYPE, refusalOf, type End } from './end.js';
 import { keepPlace, type KeptPlace } from './kept-place.js';
 import { isLongPollAnswer } from './long-poll-answer.js';
@@ -67,7 +67,7 @@ export function createConnection(
   let url = '';
   let cursor = options.lastEventId ?? '';
   let kept: KeptPlace | undefined;
-  let state = STARTED;
+  let state = INITIAL_STATE;
   let started = false;
   let leavePage: (() => void) | undefined;
   let hideTimer: Timer;
@@ -186,7 +186,7 @@ export function createConnection(
         if (code === 'CALLBACK_FAILED') listener.onError(cause);
         else return { reason: 'refused', error: new StreamError(code, message, { cause }), next: 'never' };
       }
-      const error = new StreamError('UNAVAILABLE', 'The network failed; it is tried again.', { cause });
+      const error = new StreamError('UNAVAILABLE', 'The network failed.', { cause });
       return openedAt > 0 ? cut(error) : { reason: 'unreachable', error };
     } finally {
       clearTimeout(silenceTimer);
@@ -398,7 +398,7 @@ export function createConnection(
     clearTimeout(silenceTimer);
     if (withinMs === Infinity) return;
     silenceTimer = setTimeout(() => {
-      const error = new StreamError('UNAVAILABLE', `Nothing came for ${withinMs} ms; it is tried again.`);
+      const error = new StreamError('UNAVAILABLE', `Nothing came for ${withinMs} ms.`);
       giveUp({ reason: openedAt > 0 ? 'silent' : 'unreachable', error, orderly: heardAt > 0 });
     }, withinMs);
   }

@@ -33,15 +33,12 @@ export async function refusalOf(response: Response): Promise<End> {
   if (status === 204) return { reason: 'done', next: 'never' };
   const later = status >= 500 || status === 408 || status === 429;
   const type = headers.get('content-type') ?? 'no content type';
-  const error = new StreamError(
-    'STREAM_REFUSED',
-    `The server answered ${status} (${type}); it is ${later ? '' : 'not '}asked again.`,
-    { status, body: await beginningOf(response) },
-  );
-  const retryAfter = headers.get('retry-after');
-  return later
-    ? { reason: 'refused', error, afterMs: retryAfter === null ? 0 : millisecondsTo(retryAfter) }
-    : { reason: 'refused', error, next: 'never' };
+  const error = new StreamError('STREAM_REFUSED', `The server answered ${status} (${type}).`, {
+    status,
+    body: await beginningOf(response),
+  });
+  const next = later ? undefined : 'never';
+  return { reason: 'refused', error, next, afterMs: millisecondsTo(headers.get('retry-after') ?? '0') };
 }
 
 /** How the body of an answer that is no stream begins, as far as it comes at once. */

@@ -3,7 +3,7 @@ import { SseChannelsError, type SseChannelsErrorCode } from '@sse-channels/proto
 
 /** What else is known of what went wrong. */
 interface StreamErrorDetails {
-  readonly status?: number;
+  readonly status?: number | null;
   readonly body?: string;
   readonly cause?: unknown;
 }

@@ -1,6 +1,6 @@
 /** The client of a hub: subscriptions of topics, several of one topic together, all on one connection. */
 import type { OpenData, ParamsOf } from '@sse-channels/protocol';
-import { differs, STARTED, type ConnectionState } from '../connection/connection-state.js';
+import { differs, INITIAL_STATE, type ConnectionState } from '../connection/connection-state.js';
 import type { AnyEvents, ChannelOf, Contract, PatternOf } from '../contract/contract.js';
 import { createIntake, type ClientParts, type Intake } from '../subscription/intake.js';
 import { createListeners, type Listeners } from '../subscription/listeners.js';
@@ -121,7 +121,7 @@ export const hub: HubFeature = (urlOf, options) => {
       const listeners = createListeners(onError);
       let leaves: readonly Leave[] | undefined;
       let forget: Leave = () => undefined;
-      let state = STARTED;
+      let state = INITIAL_STATE;
       const follow = (next: ConnectionState): void => {
         if (state.status === 'closed') return;
         state = next;
@@ -169,7 +169,7 @@ export const hub: HubFeature = (urlOf, options) => {
     let entry = entries.get(topic);
     if (entry !== undefined) return entry;
     const listeners = createListeners(onError);
-    entry = { listeners, intake: createIntake(listeners, options), state: STARTED, count: 0 };
+    entry = { listeners, intake: createIntake(listeners, options), state: INITIAL_STATE, count: 0 };
     entries.set(topic, entry);
     if (stream.add(topic, place)) entry.intake.begin();
     entry.state = stream.stateOf(topic);

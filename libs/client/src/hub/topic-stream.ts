@@ -5,8 +5,9 @@ import { createConnection } from '../connection/connection.js';
 import type { ConnectionState, StateReason } from '../connection/connection-state.js';
 import type { Receiver } from '../connection/receiver.js';
 import { beginningOf, isOf, JSON_TYPE } from '../connection/end.js';
-import { failureOf, StreamError } from '../connection/stream-error.js';
+import { StreamError } from '../connection/stream-error.js';
 import type { Question } from '../connection/stream-request.js';
+import { createTopicPlaces } from './topic-places.js';
 
 /** More topics than a URL of this length holds go in a body. */
 const URL_LENGTH = 1_800;
@@ -83,8 +84,7 @@ export function createTopicStream(
   listener: TopicStreamListener,
 ): SharedTopicStream {
   const topics = new Map<string, Standing>();
-  /** Where topics stood that an earlier life of the page listened to. */
-  let kept: Partial<Record<string, string>> = {};
+  const places = createTopicPlaces(cursorOf, listener.onError);
   /** The stream's id, by which it is changed; undefined where it cannot be. */
   let id: string | undefined;
   /** What the cursor covers was asked for. */
@@ -121,19 +121,11 @@ export function createTopicStream(
       );
       return { ...question, isNew };
     },
-    place() {
-      const places = Array.from(topics.keys(), (name) => [name, cursorOf(name)] as const);
-      return JSON.stringify(Object.fromEntries(places.filter(([, place]) => place !== '')));
-    },
+    place: () => places.textOf(topics.keys()),
     restore(text) {
-      if (text === '') return;
-      try {
-        kept = JSON.parse(text) as typeof kept;
-      } catch (error) {
-        return listener.onError(failureOf('storage', error));
-      }
+      if (!places.restore(text)) return;
       for (const [name, topic] of topics) {
-        topic.place ??= keptPlaceOf(name);
+        topic.place ??= places.take(name);
         // One that several share goes as the stream's.
         if (connection.cursor === '') connection.cursor = topic.place ?? '';
         if (topic.place === connection.cursor) topic.place = undefined;
@@ -177,7 +169,7 @@ export function createTopicStream(
         ...NEW,
         leaving: topic?.leaving === true,
         outdated: topic?.asked === true && isOut(),
-        place: place ?? keptPlaceOf(name),
+        place: place ?? places.take(name),
         joins: [],
       });
       return false;
@@ -209,13 +201,6 @@ export function createTopicStream(
     close: connection.close,
   };
   return stream;
-
-  /** Each is gone on from once. */
-  function keptPlaceOf(name: string): string | null {
-    const place = kept[name] ?? null;
-    delete kept[name];
-    return place;
-  }
 
   function cursorOf(name: string): string {
     const { place = connection.cursor } = topics.get(name) ?? { place: '' };

@@ -1,10 +1,11 @@
 /** Many tabs, one connection: one of them leads and has it, the others are told what came; when it closes or dies, another goes on. */
 import type { OpenData } from '@sse-channels/protocol';
-import { STARTED, type ConnectionState } from '../connection/connection-state.js';
+import { INITIAL_STATE, type ConnectionState } from '../connection/connection-state.js';
 import { keepPlace, type KeptPlace } from '../connection/kept-place.js';
 import { isNotAfter } from '../connection/place.js';
 import type { Incoming } from '../connection/receiver.js';
 import { failureOf } from '../connection/stream-error.js';
+import { createTopicPlaces } from '../hub/topic-places.js';
 import type { createTopicStream, SharedTopicStream, TopicStream, TopicStreamListener } from '../hub/topic-stream.js';
 import { createTabLeader, type TabLeader } from './tab-leader.js';
 import {
@@ -60,13 +61,8 @@ interface Channel {
   close(): void;
 }
 
-/** What tabs share with; undefined where something of it is missing. */
-function meansOf({
-  navigator,
-  BroadcastChannel: Channel,
-}: View): { readonly locks: Locks; readonly openChannel: (name: string) => Channel } | undefined {
-  const locks = navigator?.locks;
-  return locks === undefined || Channel === undefined ? undefined : { locks, openChannel: (name) => new Channel(name) };
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function isSeen(): boolean {
@@ -102,10 +98,13 @@ interface Waiting {
  */
 export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
   return (create) => (urlOf, options, listener) => {
-    const means = meansOf(globalThis as unknown as View);
-    if (means === undefined) return create(urlOf, options, listener);
+    const view = globalThis as unknown as View;
+    if (view.navigator?.locks === undefined || view.BroadcastChannel === undefined) {
+      return create(urlOf, options, listener);
+    }
 
-    const { locks, openChannel } = means;
+    const { locks } = view.navigator;
+    const { BroadcastChannel } = view;
     const { storage, lastEventId = null, ...shared } = options;
     const id = String(Math.random()).slice(2);
     const own = new Map<string, OwnTopic>();
@@ -120,14 +119,14 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     let leader: TabLeader | undefined;
     /** Lets go of the leadership. */
     let resign: () => void = () => undefined;
-    let state: ConnectionState = STARTED;
+    let state: ConnectionState = INITIAL_STATE;
     let wasOpen = false;
     let cursor = '';
     let announcing = false;
     let telling = false;
     let heard = true;
     let watch: ReturnType<typeof setInterval> | undefined;
-    let kept: Partial<Record<string, string>> = {};
+    const places = createTopicPlaces(cursorOf, listener.onError);
     let keeper: KeptPlace | undefined;
     /** Where the stream stood after the last event that was handled. */
     let handledCursor = '';
@@ -161,7 +160,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
           return about.begun;
         }
         // A cursor that an application has brought is for the topics that it begins with.
-        const from = place ?? (joined ? null : lastEventId) ?? keptPlaceOf(topic);
+        const from = place ?? (joined ? null : lastEventId) ?? places.take(topic);
         own.set(topic, { wanted: true, place: from, handled: from, begun: false, deaf: true });
         return false;
       },
@@ -181,17 +180,21 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       if (sharedName !== '' || isClosed()) return;
       const url = urlOf();
       sharedName = `sse-channels/1 ${name} ${url}`;
-      keeper = keepPlace(storage, options.storageKey ?? `sse-channels:${url}`, placeNow, (error) =>
-        listener.onError(failureOf('storage', error)),
+      keeper = keepPlace(
+        storage,
+        options.storageKey ?? `sse-channels:${url}`,
+        () => places.textOf(own.keys()),
+        (error) => listener.onError(failureOf('storage', error)),
       );
-      channel = openChannel(sharedName);
+      channel = new BroadcastChannel(sharedName);
       channel.addEventListener('message', ({ data }) => hear(data as TabMessage));
       watch = setInterval(lookForLeader, SILENCE_MS * (0.8 + Math.random() / 2.5));
       void join(keeper);
     }
 
     async function join(keeping: KeptPlace): Promise<void> {
-      restore(await keeping.load());
+      places.restore(await keeping.load());
+      for (const [topic, about] of own) about.handled = about.place ??= places.take(topic);
       // Held for as long as the tab lives: whoever gets it knows that it does not.
       await hold(`${sharedName} ${id}`, () => {
         joined = true;
@@ -221,7 +224,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         // The client was closed, or another tab took the lock: this one was not heard of for too long.
         if (lock !== sharedName) return;
         stepDown();
-        await new Promise((resolve) => setTimeout(resolve, STOLEN_MS));
+        await pause(STOLEN_MS);
       }
     }
 
@@ -251,12 +254,12 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     async function answers(answered: ReadonlySet<string>): Promise<void> {
       if (channel === undefined) return;
       // A server may hear later of the end of a connection than the browser of the end of its tab.
-      if (wasOpen) await new Promise((resolve) => setTimeout(resolve, END_MS));
+      if (wasOpen) await pause(END_MS);
       const until = Date.now() + ANSWERS_MS;
       while (Date.now() < until) {
         const missing = (await livingTabs()).filter((tab) => !answered.has(tab));
         if (missing.length === 0) return;
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        await pause(10);
       }
     }
 
@@ -351,7 +354,6 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         // A tab that comes new does not know yet.
         return tellState();
       }
-      if (kind === 'leave') return leader?.drop(message.from);
       if (kind === 'ping') return tellState();
       if (kind === 'wake') return leader?.stream.wake();
       heard = true;
@@ -485,7 +487,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       waiting.push(...left.map((event) => ({ event, cursor: undefined, places: [] })));
       // Only after the last of them this tab stands where it would have stood.
       const end = waiting.pop() as Waiting;
-      newest = { ...end, cursor, places: all.flatMap(({ places }) => places) };
+      newest = { ...end, cursor, places: all.flatMap((one) => one.places) };
       waiting.push(newest);
     }
 
@@ -513,27 +515,6 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       return handled ?? '';
     }
 
-    function placeNow(): string {
-      const places = Array.from(own.keys(), (topic) => [topic, cursorOf(topic)] as const);
-      return JSON.stringify(Object.fromEntries(places.filter(([, place]) => place !== '')));
-    }
-
-    function restore(text: string): void {
-      try {
-        if (text !== '') kept = JSON.parse(text) as typeof kept;
-      } catch (error) {
-        listener.onError(failureOf('storage', error));
-      }
-      for (const [topic, about] of own) about.handled = about.place ??= keptPlaceOf(topic);
-    }
-
-    /** Each is gone on from once. */
-    function keptPlaceOf(topic: string): string | null {
-      const place = kept[topic] ?? null;
-      delete kept[topic];
-      return place;
-    }
-
     function isClosed(): boolean {
       return state.status === 'closed';
     }
@@ -542,7 +523,6 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       if (isClosed()) return;
       state = end;
       clearInterval(watch);
-      post({ kind: 'leave', from: id });
       stepDown();
       closing.abort();
       channel?.close();

@@ -24,8 +24,6 @@ export interface TabWants {
 
 export type TabMessage =
   | TabWants
-  /** A tab closed its client. */
-  | { readonly kind: 'leave'; readonly from: string }
   /** Another tab leads from now on, and asks what is wanted. */
   | { readonly kind: 'lead' }
   /** What comes of a topic from now on is for that tab, too. */
@@ -60,9 +58,7 @@ interface SentError {
 export type SentState = Omit<ConnectionState, 'error'> & { readonly error: SentError | undefined };
 
 export function sentError(error: StreamError | undefined): SentError | undefined {
-  if (error === undefined) return undefined;
-  const { code, message, status, body } = error;
-  return { code, message, status, body };
+  return error && { code: error.code, message: error.message, status: error.status, body: error.body };
 }
 
 export function sentState(state: ConnectionState): SentState {
@@ -70,9 +66,7 @@ export function sentState(state: ConnectionState): SentState {
 }
 
 export function receivedError(error: SentError | undefined): StreamError | undefined {
-  if (error === undefined) return undefined;
-  const { code, message, status, body } = error;
-  return new StreamError(code, message, status === null ? { body } : { status, body });
+  return error && new StreamError(error.code, error.message, error);
 }
 
 export function receivedState(state: SentState): ConnectionState {
