@@ -378,10 +378,13 @@ describe.each(adapters)('a hub on $adapter', ({ make }) => {
         return answer;
       });
       await eventually(() => answered === 24, 'those beyond are answered at once');
+      // What the application itself says waits its turn.
+      const subscribed = bus.connections.subscribe(client.open!.connection, order('the-application'));
       release();
       const answers = await Promise.all(all);
       const refused = answers.flatMap(({ body }) => body['refused'] as ErrorData[]);
 
+      expect(await subscribed).toBe(true);
       expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
       expect(refused.map(({ status }) => status)).toEqual(Array.from({ length: 24 }, () => 429));
       await isWhole(client);

@@ -48,10 +48,11 @@ export class HubStream implements ChangeableStream {
     this.#parts = parts;
   }
 
-  /** Nothing is changed where too many changes are under way, and all that was to be added is refused for now. */
+  /** Where too many changes are under way nothing is changed for a client, and all that was to be added is refused for now. */
   async change(changes: TopicChangesBy): Promise<TopicsChanged | null> {
-    if (changes.by === 'client' && !this.#parts.dynamic) return null;
-    if (this.#changes >= MOST_CHANGES) {
+    const isClient = changes.by === 'client';
+    if (isClient && !this.#parts.dynamic) return null;
+    if (isClient && this.#changes >= MOST_CHANGES) {
       const why = {
         status: 429,
         message: 'Too many changes of this stream are under way; try again later.',
