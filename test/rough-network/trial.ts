@@ -182,6 +182,8 @@ class Visits {
   readonly #gaps: ClientGap[] = [];
   /** Topics that the client has let go for certain: who comes next is given them from their beginning. */
   readonly #free = new Set<string>(VISITED);
+  /** Those that it will have let go in a moment, if nobody comes. */
+  readonly #leaving = new Map<string, ReturnType<typeof setTimeout>>();
 
   constructor(
     private readonly client: SseHubClient<Channels>,
@@ -203,6 +205,7 @@ class Visits {
       return;
     }
     const name = this.name(dice);
+    clearTimeout(this.#leaving.get(name));
     const subscription = this.client.subscribe('past/:name', { name });
     // Who joins others is given what comes from then on, and that whole.
     const tally = new SequenceTally(this.#free.delete(name) ? 0 : null);
@@ -231,9 +234,10 @@ class Visits {
     subscription.close();
     if (this.#open.some((visit) => visit.name === name)) return;
     // A topic that is taken out and in again in one go stays in.
-    setTimeout(() => {
-      if (!this.#open.some((visit) => visit.name === name)) this.#free.add(name);
-    }, 5);
+    this.#leaving.set(
+      name,
+      setTimeout(() => this.#free.add(name), 5),
+    );
   }
 }
 
