@@ -33,6 +33,9 @@ export function differs(state: ConnectionState, other: ConnectionState): boolean
   return (Object.keys(state) as Array<keyof ConnectionState>).some((key) => state[key] !== other[key]);
 }
 
+/** What becomes of a state when the application closes what it is of. */
+export const LEFT = { status: 'closed', reason: 'client-left', retryInMs: null, error: undefined } as const;
+
 /** The state before anything was opened; on a server there is no other. */
 export const INITIAL_STATE: ConnectionState = {
   status: 'connecting',

@@ -1,6 +1,6 @@
 /** The client of a hub: subscriptions of topics, several of one topic together, all on one connection. */
 import type { OpenData, ParamsOf } from '@sse-channels/protocol';
-import { differs, INITIAL_STATE, type ConnectionState } from '../connection/connection-state.js';
+import { differs, INITIAL_STATE, LEFT, type ConnectionState } from '../connection/connection-state.js';
 import type { AnyEvents, ChannelOf, Contract, PatternOf } from '../contract/contract.js';
 import { createIntake, type ClientParts, type Intake } from '../subscription/intake.js';
 import { createListeners, type Listeners } from '../subscription/listeners.js';
@@ -55,8 +55,6 @@ export interface SseHubClient<C extends Contract = AnyEvents> {
   /** Closes the client for good, and all its subscriptions. */
   readonly close: () => void;
 }
-
-const LEFT = { status: 'closed', reason: 'client-left', retryInMs: null, error: undefined } as const;
 
 /** A topic that is listened to. */
 interface Entry {

@@ -1,6 +1,6 @@
 /** Many tabs, one connection: one of them leads and has it, the others are told what came; when it closes or dies, another goes on. */
 import type { OpenData } from '@sse-channels/protocol';
-import { INITIAL_STATE, type ConnectionState } from '../connection/connection-state.js';
+import { INITIAL_STATE, LEFT, type ConnectionState } from '../connection/connection-state.js';
 import { keepPlace, type KeptPlace } from '../connection/kept-place.js';
 import { isNotAfter } from '../connection/place.js';
 import type { Incoming } from '../connection/receiver.js';
@@ -173,7 +173,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         if (leader !== undefined) leader.stream.wake();
         else post({ kind: 'wake' });
       },
-      close: () => close({ ...state, status: 'closed', reason: 'client-left', retryInMs: null, error: undefined }),
+      close: () => close({ ...state, ...LEFT }),
     };
 
     function start(): void {
