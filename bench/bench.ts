@@ -7,6 +7,7 @@ import { failuresOf, lineOf, playRounds, type Contender } from './interleaving.j
 import { Machine } from './machine.js';
 import { installPeers } from './peer-packages.js';
 import { picture } from './picture.js';
+import { reachOf } from './reach.js';
 import { report } from './report.js';
 import { ratiosOf, rowOf, type Result } from './result.js';
 import { Round, type LoadProcess, type Outcome, type ServerProcess } from './round.js';
@@ -110,7 +111,11 @@ async function run({ quick, json, write, command }: CommandLine): Promise<void> 
   const ratios = ratiosOf(results);
   const tookS = Math.round((performance.now() - beginMs) / 1000);
   const listed = Object.entries(ratios).map(([name, ratio]) => `${name} ${ratio}`);
-  console.log(`\nOurs over theirs: ${listed.join(', ')}\n${tookS} s`);
+  const reached = Object.entries(ratios).flatMap(([name, ratio]) => {
+    const reach = reachOf(name, ratio);
+    return reach === '' ? [] : [`  ${name} ${ratio}, ${reach}`];
+  });
+  console.log(`\nOurs over theirs: ${listed.join(', ')}\n${reached.join('\n')}\n${tookS} s`);
   if (write) {
     const page = report({ results, ratios, command, machine: machine.describe(), tookS });
     writeFileSync(new URL('RESULTS.md', FOLDER), page);

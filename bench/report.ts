@@ -1,5 +1,6 @@
 /** `RESULTS.md`: the last run that was written, with all that is needed to do it again. */
 import { peerVersions } from './peer-packages.js';
+import { reachOf } from './reach.js';
 import type { Result } from './result.js';
 import { columnsOf, failures, markdownTable } from './table.js';
 
@@ -17,7 +18,7 @@ export function report({ results, ratios, command, machine, tookS }: ReportOptio
     const { scenario, size } = result;
     return `## ${scenario.name}\n\n${upperFirst(scenario.title(size))}. Compared: ${scenario.figure}.\n\n${markdownTable(columnsOf(result), result.rows, failures(result))}`;
   });
-  const listed = Object.entries(ratios).map(([name, ratio]) => `| ${name} | ${ratio} |`);
+  const listed = Object.entries(ratios).map(([name, ratio]) => `| ${name} | ${ratio} | ${reachOf(name, ratio)} |`);
   return `<!-- Written by the bench; README.md says how to read it. -->
 <!-- prettier-ignore-start -->
 
@@ -33,8 +34,8 @@ ${scenarios.join('\n\n')}
 
 Ours over theirs; \`idleKiB\` and \`stalled/rssMB\` are ours as they are.
 
-| ratio | |
-| --- | ---: |
+| ratio | | should be |
+| --- | ---: | --- |
 ${listed.join('\n')}
 
 <!-- prettier-ignore-end -->

@@ -84,6 +84,16 @@ export function ratiosOf(results: readonly Result[]): Record<string, number> {
     }
     note(`hub/${scenario.name}`, figure.get(HUB), figure.get('ours-fastify'));
     note('stream/nest', figure.get(STREAM), figure.get('nest-fastify'));
+    const both = (pick: (row: Row) => number | undefined): [number | undefined, number | undefined] => {
+      const [own, nest] = ['ours-fastify', 'nest-fastify'].map((name) => rows.find(({ server }) => server === name));
+      return [own && pick(own), nest && pick(nest)];
+    };
+    if (scenario.name === 'latency') note('latencyP99/nest', ...both(({ latencyP99Ms }) => latencyP99Ms));
+    if (scenario.name === 'idle') note('idleCpu/nest', ...both(({ more }) => more['idle CPU %']));
+    if (scenario.name === 'many') {
+      const few = results.find((result) => result.scenario.name === 'few');
+      note('many/few', ours, few?.rows.find(({ server }) => server === 'ours-fastify')?.value.median);
+    }
     if (scenario.name === 'stalled') note('stalled/rssMB', ours, 1);
   }
   return ratios;
