@@ -1,6 +1,8 @@
 /** What ours over theirs should come to, and whether it does. */
+import { number } from './table.js';
 
-interface Bound {
+/** One of the two. */
+export interface Bound {
   readonly most?: number;
   readonly least?: number;
 }
@@ -33,14 +35,14 @@ const REACHES: Readonly<Record<string, Bound>> = {
 
 /** What a ratio should be, and by how much it is not; empty where nothing is asked of it. */
 export function reachOf(name: string, ratio: number): string {
-  const { most, least } = REACHES[name] ?? {};
-  if (most !== undefined)
-    return ratio <= most ? `at most ${most}` : `NOT at most ${most}: ${times(ratio / most)} of it`;
-  if (least !== undefined)
-    return ratio >= least ? `at least ${least}` : `NOT at least ${least}: ${times(ratio / least)} of it`;
-  return '';
+  const bound = REACHES[name];
+  return bound === undefined ? '' : verdictOf(ratio, bound);
 }
 
-function times(value: number): string {
-  return `${value.toFixed(2)} ×`;
+/** Whether a figure is within its bound, and by how much it is not. */
+export function verdictOf(value: number, { most, least = -Infinity }: Bound): string {
+  const [bound, said] = most === undefined ? [least, 'at least'] : [most, 'at most'];
+  const isReached = most === undefined ? value >= least : value <= most;
+  const asked = `${said} ${number(bound)}`;
+  return isReached ? asked : `NOT ${asked}: ${(value / bound).toFixed(2)} × of it`;
 }

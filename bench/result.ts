@@ -67,7 +67,8 @@ export function spread(values: readonly number[]): Spread {
 export function ratiosOf(results: readonly Result[]): Record<string, number> {
   const ratios: Record<string, number> = {};
   for (const { scenario, rows } of results) {
-    const figure = new Map(rows.filter(({ wrong }) => wrong === 0).map(({ server, value }) => [server, value.median]));
+    const whole = wholeRows(rows);
+    const figure = new Map(Array.from(whole, ([server, { value }]) => [server, value.median]));
     const ours = figure.get('ours-fastify');
     const express = figure.get('ours-express');
     const note = (key: string, one: number | undefined, other: number | undefined): void => {
@@ -84,19 +85,21 @@ export function ratiosOf(results: readonly Result[]): Record<string, number> {
     }
     note(`hub/${scenario.name}`, figure.get(HUB), figure.get('ours-fastify'));
     note('stream/nest', figure.get(STREAM), figure.get('nest-fastify'));
-    const both = (pick: (row: Row) => number | undefined): [number | undefined, number | undefined] => {
-      const [own, nest] = ['ours-fastify', 'nest-fastify'].map((name) => rows.find(({ server }) => server === name));
-      return [own && pick(own), nest && pick(nest)];
-    };
-    if (scenario.name === 'latency') note('latencyP99/nest', ...both(({ latencyP99Ms }) => latencyP99Ms));
-    if (scenario.name === 'idle') note('idleCpu/nest', ...both(({ more }) => more['idle CPU %']));
+    const [own, nest] = [whole.get('ours-fastify'), whole.get('nest-fastify')];
+    if (scenario.name === 'latency') note('latencyP99/nest', own?.latencyP99Ms, nest?.latencyP99Ms);
+    if (scenario.name === 'idle') note('idleCpu/nest', own?.more['idle CPU %'], nest?.more['idle CPU %']);
     if (scenario.name === 'many') {
-      const few = results.find((result) => result.scenario.name === 'few');
-      note('many/few', ours, few?.rows.find(({ server }) => server === 'ours-fastify')?.value.median);
+      const few = results.find((result) => result.scenario.name === 'few')?.rows ?? [];
+      note('many/few', ours, wholeRows(few).get('ours-fastify')?.value.median);
     }
     if (scenario.name === 'stalled') note('stalled/rssMB', ours, 1);
   }
   return ratios;
+}
+
+/** Those that lost nothing, by their servers. */
+function wholeRows(rows: readonly Row[]): ReadonlyMap<string, Row> {
+  return new Map(rows.filter(({ wrong }) => wrong === 0).map((row) => [row.server, row]));
 }
 
 export function rounded(value: number): number {

@@ -1,14 +1,13 @@
 /** What the backplane for Redis should reach, and whether it does. */
+import { verdictOf, type Bound } from '../reach.js';
 import { number } from '../table.js';
 import { isWhole, type Result, type Row } from './result.js';
 
-interface Reach {
+interface Reach extends Bound {
   readonly what: string;
   readonly scenario: string;
   readonly row: string;
   readonly figure: (row: Row) => number | undefined;
-  readonly least?: number;
-  readonly most?: number;
 }
 
 const EVERYSEC = 'redis-everysec';
@@ -53,13 +52,10 @@ const REACHES: readonly Reach[] = [
 
 /** A line for each that was measured. */
 export function reached(results: readonly Result[]): string[] {
-  return REACHES.flatMap(({ what, scenario, row: name, figure, least = -Infinity, most = Infinity }) => {
+  return REACHES.flatMap(({ what, scenario, row: name, figure, ...bound }) => {
     const row = results.find((result) => result.scenario.name === scenario)?.rows.find((one) => one.name === name);
     const value = row === undefined || !isWhole(row) ? undefined : figure(row);
     if (value === undefined) return [];
-    const bound = most === Infinity ? `at least ${number(least)}` : `at most ${number(most)}`;
-    return [
-      `${name.split(',', 1)[0]}: ${what}: ${number(value)}, ${value >= least && value <= most ? 'as' : 'NOT'} ${bound}`,
-    ];
+    return [`${name.split(',', 1)[0]}: ${what}: ${number(value)}, ${verdictOf(value, bound)}`];
   });
 }

@@ -13,10 +13,8 @@ import type { ConnectionInfo } from '../directory/connection-directory.js';
 import type { ChangeableStream } from '../directory/topic-changes.js';
 import { FOR_EVER, type Grant, type Review } from './grant.js';
 import type { PeerState, Sink, SinkListener } from './sink.js';
-import type { SinkOwner, Source } from './source.js';
+import { BATCH_BYTES, type SinkOwner, type Source } from './source.js';
 
-/** The most that one write carries, about: enough that a write's own cost does not show, little enough to share. */
-const BATCH_BYTES = 65_536;
 const QUIET_HEARTBEAT = Buffer.from(':\n\n');
 const UNKNOWN_PEER: PeerState = { address: null, writtenBytes: 0, waitingBytes: 0 };
 

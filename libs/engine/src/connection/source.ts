@@ -2,6 +2,9 @@
 import type { Cursor, EndReason, OpenTopic } from '@sse-channels/protocol';
 import type { Sink } from './sink.js';
 
+/** The most that one write carries, about: enough that a write's own cost does not show, little enough to share. */
+export const BATCH_BYTES = 65_536;
+
 /** A source that has ended by itself says how. */
 export interface SourceOutcome {
   readonly reason: Extract<EndReason, 'done' | 'failed' | 'slow'>;

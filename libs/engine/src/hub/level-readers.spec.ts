@@ -100,6 +100,22 @@ class Reader {
   }
 }
 
+/** A room in the midst of its third event, whose last reader has not taken the second yet. */
+async function onTheirWay(): Promise<{ readonly room: Room; readonly readers: Reader[]; readonly last: Reader }> {
+  const room = new Room();
+  const readers = await room.join(600);
+  const last = readers.at(-1) as Reader;
+  await room.publish(1);
+  await room.settled();
+  last.sink.fills = () => true;
+  await room.publish(1);
+  await room.settled();
+  last.sink.fills = () => false;
+  await room.publish(1);
+  await turn();
+  return { room, readers, last };
+}
+
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 
 describe('readers that stand level', () => {
@@ -140,17 +156,7 @@ describe('readers that stand level', () => {
   });
 
   it('join the others only when those are not on their way', async () => {
-    const room = new Room();
-    const readers = await room.join(600);
-    const last = readers.at(-1) as Reader;
-    await room.publish(1);
-    await room.settled();
-    last.sink.fills = () => true;
-    await room.publish(1);
-    await room.settled();
-    last.sink.fills = () => false;
-    await room.publish(1);
-    await turn();
+    const { room, readers, last } = await onTheirWay();
     last.sink.drain();
     await room.settled();
 
@@ -171,17 +177,7 @@ describe('readers that stand level', () => {
   });
 
   it('are joined by nobody while they are on their way, though all have left', async () => {
-    const room = new Room();
-    const readers = await room.join(600);
-    const last = readers.at(-1) as Reader;
-    await room.publish(1);
-    await room.settled();
-    last.sink.fills = () => true;
-    await room.publish(1);
-    await room.settled();
-    last.sink.fills = () => false;
-    await room.publish(1);
-    await turn();
+    const { room, readers, last } = await onTheirWay();
     for (const { sink } of readers.slice(0, -1)) sink.close();
     last.sink.drain();
     await room.settled();
@@ -218,7 +214,7 @@ describe('readers that stand level', () => {
     const ring = new FrameRing('1-0');
     const frame = Buffer.from('frame');
     const level = new LevelReaders(ring, ring.placeAfter('1-0'));
-    const reader: LevelReader = { seat: -1, onFull: () => undefined, onLeftBehind: () => level.leave(reader) };
+    const reader: LevelReader = { seat: -1, onFull: () => undefined, letGo: () => level.leave(reader) };
     const sink = new RecordingSink();
     level.join(reader, ring.placeAfter('1-0'), sink);
     ring.push({ offset: '0-5', frame, record: null }, true);

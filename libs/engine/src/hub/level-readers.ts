@@ -4,10 +4,9 @@
  * kernel's write is waiting for memory.
  */
 import type { Sink } from '../connection/sink.js';
+import { BATCH_BYTES } from '../connection/source.js';
 import type { FrameRing, RingPlace } from './frame-ring.js';
 
-/** The most that one write carries, about. */
-const BATCH_BYTES = 65_536;
 /** Seats of those who left stay empty until there are more than this, and more than of those who stayed. */
 const MAX_EMPTY = 64;
 
@@ -16,8 +15,8 @@ export interface LevelReader {
   seat: number;
   /** Its peer does not keep up: it has what was given, and leaves. */
   onFull(): void;
-  /** The ring has gone on without them all: it leaves, and finds its own way. */
-  onLeftBehind(): void;
+  /** It leaves, and finds its own way: the ring has gone on without them all. */
+  letGo(): void;
 }
 
 export class LevelReaders {
@@ -109,7 +108,7 @@ export class LevelReaders {
   #begin(): Buffer | null {
     const ring = this.#ring;
     if (this.#place.index < ring.start || this.#rewoundAt !== ring.rewoundAt) {
-      for (const reader of this.#readers) reader?.onLeftBehind();
+      for (const reader of this.#readers) reader?.letGo();
       return null;
     }
     this.#closeRanks();

@@ -172,10 +172,6 @@ export class Subscription implements Source, LevelReader {
     this.#owner?.onFull?.();
   }
 
-  onLeftBehind(): void {
-    this.letGo();
-  }
-
   /** Where it stands among those who stand level. */
   #lookUp(): void {
     const place = this.seat < 0 ? undefined : this.feed.level?.placeOf(this);
