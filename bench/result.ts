@@ -17,6 +17,8 @@ export interface Row {
   readonly latencyP99Ms: number;
   readonly loopDelayP99Ms: number;
   readonly rssMB: number;
+  /** What of the server's CPU the kernel took. */
+  readonly kernelPercent: number;
   readonly loadCpuPercent: number;
   readonly delivered: number;
   readonly expected: number;
@@ -46,6 +48,7 @@ export function rowOf(server: string, outcomes: readonly Outcome[]): Row {
     latencyP50Ms: medianOf(({ spent }) => spent.latencyP50Ms),
     latencyP99Ms: medianOf(({ spent }) => spent.latencyP99Ms),
     loopDelayP99Ms: medianOf(({ spent }) => spent.loopDelayP99Ms),
+    kernelPercent: medianOf(({ spent }) => (spent.kernelMicros / spent.cpuMicros) * 100),
     rssMB: medianOf(({ spent }) => spent.rssBytes / 1e6),
     loadCpuPercent: medianOf(({ spent }) => spent.loadCpuPercent),
     delivered: sumOf(({ spent }) => spent.delivered),

@@ -28,6 +28,8 @@ export interface Outcome {
 export interface Spent {
   readonly wallMs: number;
   readonly cpuMicros: number;
+  /** What of it the kernel took. */
+  readonly kernelMicros: number;
   readonly rssBytes: number;
   /** Resident memory at its most, less what it was. */
   readonly grownBytes: number;
@@ -129,11 +131,15 @@ export class Round {
     await sleep(SUBSCRIBE_MS);
   }
 
-  /** Begins to measure. @param after the sequence of the last event that does not count */
-  async begin({ delay = true, after = this.#published } = {}): Promise<void> {
+  /**
+   * Begins to measure.
+   * @param after the sequence of the last event that does not count
+   * @param collect whether the server collects its garbage before
+   */
+  async begin({ delay = true, after = this.#published, collect = true } = {}): Promise<void> {
     this.#published = after;
     await this.#arm();
-    await this.server.call('reset', { delay });
+    await this.server.call('reset', { delay, collect });
     if (this.profiled) await this.server.call('startProfile');
     this.#beginning = {
       server: await this.server.call('usage', {}),
@@ -154,6 +160,7 @@ export class Round {
     return {
       wallMs,
       cpuMicros: after.cpuMicros - server.cpuMicros,
+      kernelMicros: after.kernelMicros - server.kernelMicros,
       rssBytes: after.rssBytes,
       grownBytes: after.peakRssBytes - server.rssBytes,
       loopDelayP99Ms: after.loopDelayP99Ms,

@@ -24,7 +24,7 @@ export interface Scenario {
 const OURS = ['ours-fastify', 'ours-express'];
 const NEST = ['nest-fastify', 'nest-express'];
 const LIBRARIES = ['better-sse', 'fastify-sse', 'hono', 'trpc'];
-export const ALL_SERVERS = [...OURS, ...NEST, ...LIBRARIES, 'naive', 'limit', 'nchan'];
+export const ALL_SERVERS = [...OURS, ...NEST, ...LIBRARIES, 'naive', 'takeover', 'limit', 'nchan'];
 /** Ours for a stream of one connection, which encodes for each. */
 export const STREAM = 'ours-stream';
 /** Ours where each stream carries many topics. */
@@ -152,6 +152,8 @@ const idle: Scenario = {
   },
 };
 
+const STORMS_BEFORE = 3;
+
 const storm: Scenario = {
   name: 'storm',
   title: (size) =>
@@ -166,11 +168,15 @@ const storm: Scenario = {
     const connections = storm.connections[size];
     const events = 100;
     const { lastEventId } = await round.remember({ events, bytes: BYTES });
-    // The first few warm the code up.
-    await round.open({ connections: 300, lastEventId });
-    await round.settle(events);
-    await round.closeAll();
-    await round.begin({ after: 0 });
+    // A server that is reconnected to has been up for a while: the code is warm.
+    for (let before = 0; before < STORMS_BEFORE; before += 1) {
+      await round.open({ connections, lastEventId });
+      await round.settle(events);
+      // While they are there: V8 throws away what it compiled for objects of which none is left.
+      await round.memory();
+      await round.closeAll();
+    }
+    await round.begin({ after: 0, collect: false });
     await round.open({ connections, lastEventId });
     await round.settle(events);
     const spent = await round.end(events);

@@ -6,7 +6,7 @@ import { Profiling } from './cpu-profile.js';
 import { makeTick, nowMicros } from './mark.js';
 import { pace, type Pace } from './pace.js';
 import { serve } from './remote.js';
-import type { SseServer, StartOptions, StartServer } from './sse-server.js';
+import type { ProcessUsage, SseServer, StartOptions, StartServer } from './sse-server.js';
 
 /** How often memory is looked at while a scenario runs. */
 const SAMPLE_MS = 100;
@@ -24,6 +24,8 @@ export interface PaceOptions extends Pace {
 
 export interface Usage {
   readonly cpuMicros: number;
+  /** What of it the kernel took. */
+  readonly kernelMicros: number;
   readonly rssBytes: number;
   /** The most since the last reset. */
   readonly peakRssBytes: number;
@@ -47,6 +49,7 @@ const STARTERS: Record<string, () => Promise<StartServer>> = {
   trpc: () => peer('trpc'),
   validator: async () => (await import('./servers/validator.js')).start,
   naive: async () => (await import('./servers/naive.js')).start,
+  takeover: async () => (await import('./servers/takeover.js')).start,
   limit: async () => (await import('./servers/limit.js')).start,
   nchan: async () => (await import('./servers/nchan.js')).start,
 };
@@ -122,8 +125,8 @@ export const methods = {
   },
 
   /** Begins to measure. */
-  reset({ delay }: { delay: boolean }): void {
-    collectGarbage();
+  reset({ delay, collect }: { delay: boolean; collect: boolean }): void {
+    if (collect) collectGarbage();
     clearInterval(sampler);
     peakRssBytes = usage().rssBytes;
     loopDelay.reset();
@@ -139,10 +142,11 @@ export const methods = {
 
   usage({ collect = false }: { collect?: boolean }): Usage {
     if (collect) collectGarbage();
-    const { cpuMicros, rssBytes } = usage();
+    const { cpuMicros, kernelMicros, rssBytes } = usage();
     peakRssBytes = Math.max(peakRssBytes, rssBytes);
     return {
       cpuMicros,
+      kernelMicros,
       rssBytes,
       peakRssBytes,
       heldBytes: collect ? heldBytes() : 0,
@@ -159,10 +163,10 @@ export const methods = {
   },
 };
 
-function usage(): { cpuMicros: number; rssBytes: number } {
+function usage(): ProcessUsage {
   if (server.usage !== undefined) return server.usage();
   const { user, system } = process.cpuUsage();
-  return { cpuMicros: user + system, rssBytes: rssOf() };
+  return { cpuMicros: user + system, kernelMicros: system, rssBytes: rssOf() };
 }
 
 /** As the system tells it now; `process.memoryUsage` asks the same, at a higher price. */

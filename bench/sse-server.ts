@@ -26,6 +26,8 @@ export interface SseServer {
 export interface ProcessUsage {
   /** User and system time since the process began. */
   readonly cpuMicros: number;
+  /** What of it the kernel took. */
+  readonly kernelMicros: number;
   readonly rssBytes: number;
 }
 

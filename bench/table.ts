@@ -56,6 +56,7 @@ export function columnsOf(result: Result): Array<Column<Row>> {
         ]
       : []),
     { head: 'loop p99 ms', cell: ({ loopDelayP99Ms }) => number(loopDelayP99Ms) },
+    { head: 'kernel %', cell: ({ kernelPercent }) => number(kernelPercent) },
     { head: 'RSS MB', cell: ({ rssMB }) => number(rssMB) },
     ...Object.keys(rows[0]?.more ?? {}).map((key): Column<Row> => ({
       head: key,

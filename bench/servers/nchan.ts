@@ -156,5 +156,14 @@ function workerOf(master: number): number | undefined {
 function usageOf(pid: number): ProcessUsage {
   const [ranNanos = 0] = readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ').map(Number);
   const [, pages = 0] = readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ').map(Number);
-  return { cpuMicros: ranNanos / 1000, rssBytes: pages * PAGE_BYTES };
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  // The fields after the name in brackets, proc(5): the 12th and 13th are the ticks in user and in system mode.
+  const ticks = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+    .map(Number);
+  const [user = 0, system = 0] = ticks;
+  const cpuMicros = ranNanos / 1000;
+  return { cpuMicros, kernelMicros: (cpuMicros * system) / Math.max(1, user + system), rssBytes: pages * PAGE_BYTES };
 }
