@@ -25,13 +25,13 @@ export class TopicPattern {
   /** The pattern as a topic filter: `*` stands for each parameter. Names never hold a `*`, so it cannot be forged. */
   readonly filter: string;
   readonly #segments: readonly Segment[];
+  readonly #params = new Set<string>();
 
   /** @throws SseChannelsError `INVALID_CHANNEL` */
   constructor(readonly source: string) {
     if (typeof source !== 'string' || source === '') {
       throw new SseChannelsError('INVALID_CHANNEL', 'A channel needs a pattern such as "orders/:orderId".');
     }
-    const seen = new Set<string>();
     this.#segments = source.split('/').map((segment) => {
       if (LITERAL.test(segment)) return { literal: segment };
       if (!PARAM.test(segment)) {
@@ -41,13 +41,13 @@ export class TopicPattern {
         );
       }
       const param = segment.slice(1);
-      if (seen.has(param)) {
+      if (this.#params.has(param)) {
         throw new SseChannelsError(
           'INVALID_CHANNEL',
           `Channel pattern "${source}" names the parameter "${param}" twice; give each a name of its own.`,
         );
       }
-      seen.add(param);
+      this.#params.add(param);
       return { param };
     });
     this.filter = this.#segments.map((segment) => ('literal' in segment ? segment.literal : '*')).join('/');
@@ -59,16 +59,19 @@ export class TopicPattern {
    * or safe integer
    */
   format(params: Readonly<Record<string, string | number>>): string {
-    const known = new Set<string>();
-    const name = this.#segments
-      .map((segment) => {
-        if ('literal' in segment) return segment.literal;
-        known.add(segment.param);
-        return this.#encode(segment.param, Object.hasOwn(params, segment.param) ? params[segment.param] : undefined);
-      })
-      .join('/');
-    for (const param of Object.keys(params)) {
-      if (!known.has(param)) throw this.#refuse(param, 'is not in the pattern; remove it or correct its name.');
+    let name = '';
+    for (const segment of this.#segments) {
+      const part =
+        'literal' in segment
+          ? segment.literal
+          : this.#encode(segment.param, Object.hasOwn(params, segment.param) ? params[segment.param] : undefined);
+      name = name === '' ? part : `${name}/${part}`;
+    }
+    const given = Object.keys(params);
+    // All of the pattern are there.
+    if (given.length > this.#params.size) {
+      const unknown = given.find((param) => !this.#params.has(param)) ?? '';
+      throw this.#refuse(unknown, 'is not in the pattern; remove it or correct its name.');
     }
     return name;
   }
@@ -106,6 +109,8 @@ export class TopicPattern {
     if (typeof text !== 'string') {
       throw this.#refuse(param, `must be a string or a safe integer, not ${describe(value)}.`);
     }
+    // Most identifiers stand in a name as they are.
+    if (text.length <= MAX_PARAMETER_BYTES && LITERAL.test(text)) return text;
     if (text === '') throw this.#refuse(param, 'is empty; a topic needs a value for each parameter.');
     if (!text.isWellFormed()) {
       throw this.#refuse(

@@ -125,6 +125,9 @@ export class Connection implements SinkListener, SinkOwner {
       heartbeatMs: this.heartbeatMs,
       topics: this.#source.topics,
     };
+    this.#sink.listen(this);
+    // The peer had left.
+    if (this.#ended) return;
     const cursor = this.#source.cursor;
     this.#write(
       Buffer.from(
@@ -136,8 +139,6 @@ export class Connection implements SinkListener, SinkOwner {
         }),
       ),
     );
-    this.#sink.listen(this);
-    if (this.#ended) return;
     this.#source.start(this);
     this.wake();
   }

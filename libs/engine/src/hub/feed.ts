@@ -43,9 +43,11 @@ export class Feed {
   level: LevelReaders | undefined;
   /** Resolves when the feed is live; rejects when the backplane did not let it be. */
   readonly ready: Promise<void>;
+  isLive = false;
 
-  /** How a subscription begins that was not asked to resume. */
+  /** How a subscription begins that was not asked to resume, and one that resumes without a gap. */
   readonly opened: OpenTopic;
+  readonly resumed: OpenTopic;
   /** Where slow readers skip to the newest records. */
   readonly newest: NewestRecords | undefined;
   /** The most records that a client is replayed; null where the log does not keep more anyway. */
@@ -72,6 +74,7 @@ export class Feed {
     maxReplay: number,
   ) {
     this.opened = { topic: topic.name, resumed: false, gap: null };
+    this.resumed = { topic: topic.name, resumed: true, gap: null };
     const { slowReaders, retention } = topic.channel;
     this.newest = slowReaders === 'latest' ? new NewestRecords(retention) : undefined;
     this.replayLimit = maxReplay < retention.maxEvents ? maxReplay : null;
@@ -91,6 +94,7 @@ export class Feed {
     });
     this.ready = this.#tail.open().then(() => {
       this.#ring ??= this.#newRing();
+      this.isLive = true;
     });
   }
 

@@ -235,13 +235,14 @@ export class Hub {
       (request) => new Subscription(this.#joinFeed(request.topic), this.#viewOf(request, principal, form)),
     );
     try {
-      await Promise.all(subscriptions.map(({ feed }) => feed.ready));
-      await Promise.all(
-        subscriptions.map((subscription, index) => {
-          const request = distinct[index] as TopicRequest;
-          return subscription.open(cursorOf(request), request.start ?? 'latest');
-        }),
-      );
+      const early = subscriptions.filter(({ feed }) => !feed.isLive);
+      if (early.length > 0) await Promise.all(early.map(({ feed }) => feed.ready));
+      const reading = subscriptions.map((subscription, index) => {
+        const request = distinct[index] as TopicRequest;
+        return subscription.open(cursorOf(request), request.start ?? 'latest');
+      });
+      // Most find their place in the ring.
+      if (reading.some((read) => read !== null)) await Promise.all(reading);
       this.assertOpen();
     } catch (error) {
       for (const subscription of subscriptions) subscription.close();

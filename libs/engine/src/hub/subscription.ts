@@ -87,28 +87,36 @@ export class Subscription implements Source, LevelReader {
   /**
    * Takes its place; what the log cannot give is known afterwards.
    * @param start where to begin without a cursor
+   * @returns null where the ring has all that follows, and nothing is read
    */
-  async open(lastEventId: Cursor | null, start: StartPosition): Promise<void> {
+  open(lastEventId: Cursor | null, start: StartPosition): Promise<void> | null {
     const { feed } = this;
     this.#index = this.#liveAt = feed.ring.end;
     this.#bytes = this.#liveBytes = feed.ring.totalBytes;
     if (lastEventId === null) {
-      if (start === 'latest') this.#joinRing(feed.position);
-      else await this.#load(start === 'earliest' ? null : start);
-      return;
+      if (start !== 'latest') return this.#load(start === 'earliest' ? null : start).then(() => {});
+      this.#joinRing(feed.position);
+      return null;
     }
     const parts = parseCursor(lastEventId);
     const foreign: GapReason | null = parts === null ? 'invalid' : parts.epoch === feed.epoch ? null : 'reset';
-    let gap = foreign as GapReason | null;
-    if (parts === null || foreign !== null) {
-      await this.#replay(null);
-      this.#gap = feed.frameGap(foreign ?? 'invalid', this.offset);
-    } else if (feed.reaches(parts.offset)) {
-      this.#joinRing(parts.offset);
-    } else {
-      gap = await this.#replay(parts.offset);
-    }
-    this.#opened = { topic: feed.topic.name, resumed: gap === null, gap };
+    if (parts === null || foreign !== null) return this.#openElsewhere(foreign ?? 'invalid');
+    if (!feed.reaches(parts.offset)) return this.#openFromLog(parts.offset);
+    this.#joinRing(parts.offset);
+    this.#opened = feed.resumed;
+    return null;
+  }
+
+  /** Its cursor is none of this log's: it begins at the earliest record, with a gap. */
+  async #openElsewhere(gap: GapReason): Promise<void> {
+    await this.#replay(null);
+    this.#gap = this.feed.frameGap(gap, this.offset);
+    this.#opened = { topic: this.feed.topic.name, resumed: false, gap };
+  }
+
+  async #openFromLog(offset: Offset): Promise<void> {
+    const gap = await this.#replay(offset);
+    this.#opened = gap === null ? this.feed.resumed : { topic: this.feed.topic.name, resumed: false, gap };
   }
 
   get topics(): readonly [OpenTopic] {

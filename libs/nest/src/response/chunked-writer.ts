@@ -40,7 +40,12 @@ export function chunkOf(bytes: Buffer): Buffer {
 }
 
 function newChunk(bytes: Buffer): Buffer {
-  const chunk = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`, 'latin1'), bytes, CRLF]);
+  const size = `${bytes.length.toString(16)}\r\n`;
+  const end = size.length + bytes.length;
+  const chunk = Buffer.allocUnsafe(end + CRLF.length);
+  chunk.write(size, 'latin1');
+  chunk.set(bytes, size.length);
+  chunk.set(CRLF, end);
   if (bytes.length >= MIN_RECENT_BYTES && recent.unshift({ bytes, chunk }) > MAX_RECENT) recent.pop();
   return chunk;
 }

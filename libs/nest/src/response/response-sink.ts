@@ -37,6 +37,19 @@ function onClose(this: ServerResponse & Tapped): void {
 /** A reset between two writes; "close" follows it. */
 function onError(): void {}
 
+/** Sinks that were full in this turn: nearly always the kernel takes what is waiting as soon as the turn is over, and no timer is needed. */
+let full: ResponseSink[] = [];
+
+function setDeadlineSoon(sink: ResponseSink): void {
+  if (full.push(sink) === 1) setImmediate(setDeadlines);
+}
+
+function setDeadlines(): void {
+  const sinks = full;
+  full = [];
+  for (const sink of sinks) sink.turnOver();
+}
+
 export class ResponseSink implements Sink, WatchedPeer {
   // What a delivery touches comes first: fields lie in the order in which they are declared.
   /** Where chunks are written past the response; null where that is not safe. */
@@ -46,7 +59,10 @@ export class ResponseSink implements Sink, WatchedPeer {
   readonly #writeDeadlineMs: number;
   readonly #vanishedPeers: VanishedPeers | undefined;
   #listener: SinkListener | undefined;
-  #deadlineSet = false;
+  /** The peer has not taken what was written. */
+  #isFull = false;
+  #hasDeadline = false;
+  #hearsTimeout = false;
 
   /**
    * @param writeDeadlineMs how long bytes may wait for a peer that takes none of them
@@ -94,7 +110,10 @@ export class ResponseSink implements Sink, WatchedPeer {
     // been ended, takes nothing and says so.
     const more =
       socket !== null ? socket.write(chunkOf(bytes)) : !this.#response.destroyed && this.#writeThrough(bytes);
-    if (!more) this.#setDeadline();
+    if (!more && !this.#isFull) {
+      this.#isFull = true;
+      setDeadlineSoon(this);
+    }
     return more;
   }
 
@@ -127,8 +146,17 @@ export class ResponseSink implements Sink, WatchedPeer {
   /** The peer took what was written. */
   drained(): void {
     if (this.#listener === undefined) return;
-    this.#response.setTimeout(0);
+    this.#isFull = false;
+    if (this.#hasDeadline) {
+      this.#hasDeadline = false;
+      this.#response.setTimeout(0);
+    }
     this.#listener.onDrain();
+  }
+
+  /** The turn is over in which the peer was given more than it took. */
+  turnOver(): void {
+    if (this.#isFull && !this.#hasDeadline && this.#listener !== undefined) this.#setDeadline();
   }
 
   /**
@@ -166,10 +194,11 @@ export class ResponseSink implements Sink, WatchedPeer {
 
   /** Armed only while bytes are waiting. */
   #setDeadline(): void {
-    if (!this.#deadlineSet) {
-      this.#deadlineSet = true;
+    if (!this.#hearsTimeout) {
+      this.#hearsTimeout = true;
       this.#response.on('timeout', onTimeout);
     }
+    this.#hasDeadline = true;
     this.#response.setTimeout(this.#writeDeadlineMs);
   }
 }

@@ -20,6 +20,12 @@ const STREAM_HEADERS = {
 };
 
 const STREAM_TYPE = 'text/event-stream';
+/** The whole head of nearly every stream, as names and values in turn: HTTP/1.1, and nobody set a header before. */
+const PLAIN_HEAD = Object.entries({
+  'Content-Type': STREAM_TYPE,
+  'Transfer-Encoding': 'chunked',
+  ...STREAM_HEADERS,
+}).flatMap(([name, value]) => [name.toLowerCase(), value]);
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 export class Exchange {
@@ -97,6 +103,12 @@ export class Exchange {
   openStream(gzip: boolean | null = null): ServerResponse {
     const { response } = this;
     const headers = this.#takeOver();
+    const isPlain = gzip === null && headers.size === 0 && response.getHeaderNames().length === 0;
+    if (isPlain && this.request.httpVersion === '1.1') {
+      response.writeHead(200, PLAIN_HEAD);
+      flushHead(response);
+      return response;
+    }
     const set = (name: string, value: string): void => void headers.set(name.toLowerCase(), value);
     set('Content-Type', STREAM_TYPE);
     // What Node would choose by itself, said so that it is known; HTTP/1.0 and HTTP/2 have no chunks.
@@ -164,11 +176,7 @@ function setHeaders(response: ServerResponse, headers: Headers): void {
   for (const [name, value] of headers) response.setHeader(name, value);
 }
 
-/**
- * Sends the head together with what is written in this turn. Node makes it from some thirty strings and keeps it as long as the
- * response: written by itself it becomes one flat string, put before the first chunk it stays a tree of them, three times as large.
- * Headers that are given with the head, and not set before it, Node does not keep as well.
- */
+/** Headers that are given with the head, and not set before it, Node does not keep as well. */
 function sendHead(response: ServerResponse, headers: Headers): void {
   if (response.req.httpVersionMajor === 1 && response.getHeaderNames().length === 0) {
     const pairs = [...headers].flatMap(([name, value]) => [value].flat().map((one) => [name, String(one)]));
@@ -177,6 +185,14 @@ function sendHead(response: ServerResponse, headers: Headers): void {
     setHeaders(response, headers);
     response.statusCode = 200;
   }
+  flushHead(response);
+}
+
+/**
+ * Sends the head together with what is written in this turn. Node makes it from some thirty strings and keeps it as long as the
+ * response: written by itself it becomes one flat string, put before the first chunk it stays a tree of them, three times as large.
+ */
+function flushHead(response: ServerResponse): void {
   const { socket } = response;
   // HTTP/2 has no such head; a response that waits behind another has no socket yet.
   if (response.req.httpVersionMajor !== 1 || socket === null) return;

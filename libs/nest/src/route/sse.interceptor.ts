@@ -10,7 +10,7 @@ import {
 import { Reflector } from '@nestjs/core';
 import { EventCodec, Hub, ItemSource, type Party, type StreamInput } from '@sse-channels/engine';
 import { FINAL_CURSOR } from '@sse-channels/protocol';
-import { catchError, isObservable, map, mergeMap, of, take, type Observable } from 'rxjs';
+import { firstValueFrom, isObservable, of, type Observable } from 'rxjs';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { Exchange } from './exchange.js';
 import { HubRoute } from './hub-route.js';
@@ -39,19 +39,17 @@ export class SseInterceptor implements NestInterceptor {
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
   ) {}
 
-  intercept(context: ExecutionContext, next: CallHandler): Observable<void> {
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<void>> {
     const exchange = new Exchange(context);
-    const refuse = (error: unknown): never => {
-      throw refusalOf(error, exchange, this.settings.retryMs);
-    };
     try {
-      return this.#answer(context, next, exchange).pipe(catchError(refuse));
+      await this.#answer(context, next, exchange);
     } catch (error) {
-      return refuse(error);
+      throw refusalOf(error, exchange, this.settings.retryMs);
     }
+    return ANSWERED;
   }
 
-  #answer(context: ExecutionContext, next: CallHandler, exchange: Exchange): Observable<void> {
+  async #answer(context: ExecutionContext, next: CallHandler, exchange: Exchange): Promise<void> {
     const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
     const inquiry = this.inquiries.of(exchange.request);
     if (inquiry !== undefined) return this.#inform(inquiry, context, route, next, exchange);
@@ -61,7 +59,8 @@ export class SseInterceptor implements NestInterceptor {
       const changed = this.hubRoute.connectionIn(context);
       this.hubRoute.checkMethod(exchange, changed);
       if (changed !== null) {
-        return next.handle().pipe(mergeMap(() => this.hubRoute.change(context, route, changed, exchange)));
+        await handled(next);
+        return this.hubRoute.change(context, route, changed, exchange);
       }
     }
     // What a source of one connection gives cannot be asked for again.
@@ -77,49 +76,33 @@ export class SseInterceptor implements NestInterceptor {
     }
     if (exchange.request.method === 'HEAD') {
       (isPoll ? exchange.openAnswer() : exchange.openStream()).end();
-      return ANSWERED;
+      return;
     }
     const request = new StreamRequest(exchange, isPoll, route.kind === 'hub' ? this.hubRoute.mark : '');
-    if (request.lastEventId === FINAL_CURSOR) {
-      exchange.answerNoContent();
-      return ANSWERED;
-    }
+    if (request.lastEventId === FINAL_CURSOR) return exchange.answerNoContent();
     const party = this.opening.partyOf(context);
     // Here it spares the handler's work.
     this.opening.assertRoom(party);
     request.attach(context);
-    if (route.kind === 'hub') {
-      return next.handle().pipe(
-        take(1),
-        mergeMap((result: unknown) => this.hubRoute.open(context, route, result, exchange, request, party)),
-      );
-    }
-    return next.handle().pipe(
-      take(1),
-      mergeMap((result: unknown) => this.#plan(context, route, result, request, party)),
-      map((plan) => void this.opening.open(exchange, request, plan, party)),
-    );
+    const result = await handled(next);
+    if (route.kind === 'hub') return this.hubRoute.open(context, route, result, exchange, request, party);
+    this.opening.open(exchange, request, await this.#plan(context, route, result, request, party), party);
   }
 
   /** A hub asks which topics this route gives to its request; no stream is opened here. */
-  #inform(
+  async #inform(
     inquiry: Inquiry,
     context: ExecutionContext,
     route: SseRoute,
     next: CallHandler,
     exchange: Exchange,
-  ): Observable<void> {
+  ): Promise<void> {
     if (route.kind !== 'channel') throw new NotAcceptableException('A hub carries channels alone.');
     inquiry.request.attach(context);
-    return next.handle().pipe(
-      take(1),
-      mergeMap(async (result: unknown) => {
-        const { requests, expiries } = topicsIn(result, route, handlerName(context));
-        const topics = requests.map(({ topic }) => topic);
-        inquiry.answer({ requests, grant: await this.grants.grantOf(context, route, topics, expiries) });
-        exchange.answerNoContent();
-      }),
-    );
+    const { requests, expiries } = topicsIn(await handled(next), route, handlerName(context));
+    const topics = requests.map(({ topic }) => topic);
+    inquiry.answer({ requests, grant: await this.grants.grantOf(context, route, topics, expiries) });
+    exchange.answerNoContent();
   }
 
   async #plan(
@@ -169,4 +152,9 @@ export class SseInterceptor implements NestInterceptor {
       compression: false,
     };
   }
+}
+
+/** What the handler returned, as interceptors further in let it through. */
+function handled(next: CallHandler): Promise<unknown> {
+  return firstValueFrom(next.handle(), { defaultValue: undefined });
 }

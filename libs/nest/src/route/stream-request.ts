@@ -10,14 +10,19 @@ const requests = new WeakMap<object, StreamRequest>();
 /** Longer than proxies let a request be without a byte. */
 const MAX_WAIT_MS = 60_000;
 const ID_BYTES = 12;
-const IDS_AT_ONCE = 128;
-let randomness = Buffer.alloc(0);
+const ID_LENGTH = 16;
+const IDS_AT_ONCE = 32;
+let randomness = '';
+let used = 0;
 
 /** An id that nobody guesses; randomness is fetched for many, since each fetch has its price. */
 function newId(): string {
-  if (randomness.length === 0) randomness = randomBytes(ID_BYTES * IDS_AT_ONCE);
-  const id = randomness.toString('base64url', 0, ID_BYTES);
-  randomness = randomness.subarray(ID_BYTES);
+  if (used === randomness.length) {
+    randomness = randomBytes(ID_BYTES * IDS_AT_ONCE).toString('base64url');
+    used = 0;
+  }
+  const id = randomness.slice(used, used + ID_LENGTH);
+  used += ID_LENGTH;
   return id;
 }
 
@@ -70,14 +75,22 @@ function waitMsIn(query: URLSearchParams): number {
   throw new BadRequestException(`waitMs is a whole number of milliseconds, not ${JSON.stringify(text)}.`);
 }
 
+/** By handler: what its decorators say does not change. */
+const customParameters = new WeakMap<object, boolean>();
+
 /** Whether parameters of the handler may ask for the request's connection; most handlers of channels take none that could. */
 function takesCustomParameters(context: ExecutionContext): boolean {
-  const parameters: unknown = Reflect.getMetadata(ROUTE_ARGS_METADATA, context.getClass(), context.getHandler().name);
-  return (
-    typeof parameters !== 'object' ||
-    parameters === null ||
-    Object.keys(parameters).some((key) => key.includes(CUSTOM_ROUTE_ARGS_METADATA))
-  );
+  const handler = context.getHandler();
+  let takes = customParameters.get(handler);
+  if (takes === undefined) {
+    const parameters: unknown = Reflect.getMetadata(ROUTE_ARGS_METADATA, context.getClass(), handler.name);
+    takes =
+      typeof parameters !== 'object' ||
+      parameters === null ||
+      Object.keys(parameters).some((key) => key.includes(CUSTOM_ROUTE_ARGS_METADATA));
+    customParameters.set(handler, takes);
+  }
+  return takes;
 }
 
 /** The connection of the request that is being handled. */
