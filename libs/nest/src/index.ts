@@ -6,7 +6,6 @@ export type { TopicSelection } from './route/topic-selection.js';
 export { SseHub, type HubHandlerResult } from './route/sse-hub.decorator.js';
 export { SseTickets, type SseTicketsOptions } from './ticket/sse-tickets.js';
 export { SseConnection } from './route/sse-connection.decorator.js';
-export { SseInterceptor } from './route/sse.interceptor.js';
 export { SseErrorInterceptor } from './route/sse-error.interceptor.js';
 export { SseChannelsHealth, type HealthReport } from './health/sse-channels-health.js';
 export { SseChannelsMetrics } from './metrics/sse-channels-metrics.js';

@@ -242,7 +242,7 @@ export class Hub {
         return subscription.open(cursorOf(request), request.start ?? 'latest');
       });
       // Most find their place in the ring.
-      if (reading.some((read) => read !== null)) await Promise.all(reading);
+      if (reading.some((read) => read !== null)) await Promise.all(reading.filter((read) => read !== null));
       this.assertOpen();
     } catch (error) {
       for (const subscription of subscriptions) subscription.close();

@@ -32,6 +32,7 @@ import { HubTopics } from '../route/hub-topics.js';
 import { errorDataOf } from '../route/refusal.js';
 import { RouteGuards } from '../route/route-guards.js';
 import { RouteInquiries } from '../route/route-inquiries.js';
+import { SseResponder } from '../route/sse-responder.js';
 import { StreamGrants } from '../route/stream-grants.js';
 import { StreamOpening } from '../route/stream-opening.js';
 import { SharedGzip } from '../response/shared-gzip.js';
@@ -208,6 +209,7 @@ export interface SseChannelsOptionsFactory {
     StreamOpening,
     HubTopics,
     HubRoute,
+    SseResponder,
     SseChannelsHealth,
     SseChannelsMetrics,
   ],
@@ -215,20 +217,14 @@ export interface SseChannelsOptionsFactory {
     EventBus,
     Hub,
     Connections,
-    Nodes,
-    RouteInquiries,
-    StreamGrants,
-    StreamOpening,
-    HubRoute,
+    CursorSeal,
+    EventCodec,
+    ChannelRegistry,
+    SseTickets,
     SseChannelsHealth,
     SseChannelsMetrics,
-    EventCodec,
-    CursorSeal,
-    SseTickets,
-    ShutdownHookCheck,
-    SharedGzip,
-    VanishedPeers,
-    ChannelRegistry,
+    // Injected into controllers and interceptors of the application.
+    SseResponder,
     SSE_CHANNELS_SETTINGS,
   ],
 })

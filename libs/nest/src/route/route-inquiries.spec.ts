@@ -8,7 +8,7 @@ import type { StreamRequest } from './stream-request.js';
 
 type Route = (request: IncomingMessage, response: ServerResponse) => void;
 
-const hubRequest = {} as StreamRequest;
+const hubRequest = { lendTo() {} } as unknown as StreamRequest;
 const given = { requests: [], grant: FOR_EVER };
 
 /** Inquiries in an application whose every URL this route answers, and the requests that it was asked by. */

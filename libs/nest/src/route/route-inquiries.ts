@@ -80,7 +80,7 @@ export class RouteInquiries {
     let given: GivenTopics | undefined;
     this.#open.set(token, { request, original, answer: (topics) => (given = topics) });
     // Who is late is an inquiry still, and not somebody who is given a stream.
-    const answered = this.#send(url, original, token).finally(() => this.#open.delete(token));
+    const answered = this.#send(url, original, request, token).finally(() => this.#open.delete(token));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<Refusal>((resolve) => (timer = setTimeout(resolve, ANSWER_MS, LATE).unref()));
     const refusal = await Promise.race([answered, late]).finally(() => clearTimeout(timer));
@@ -88,7 +88,7 @@ export class RouteInquiries {
   }
 
   /** Sends the request into the application, past the network, and waits for the whole answer. */
-  async #send(url: string, original: IncomingMessage, token: string): Promise<Refusal> {
+  async #send(url: string, original: IncomingMessage, asking: StreamRequest, token: string): Promise<Refusal> {
     const socket = new InquirySocket(original.socket);
     // Node makes these for a request that came by the network; a framework cannot tell the difference.
     const request = new IncomingMessage(socket as unknown as Socket);
@@ -104,6 +104,7 @@ export class RouteInquiries {
     );
     request.push(null);
     request.complete = true;
+    asking.lendTo(request);
     const response = new ServerResponse(request);
     response.assignSocket(socket as unknown as Socket);
     const finished = once(response, 'finish');

@@ -64,6 +64,29 @@ describe('@SseChannel', () => {
   });
 });
 
+describe('a method with @SseChannel', () => {
+  class PricesController {
+    @SseChannel(pricesChannel, ':item')
+    prices(@Param('item') item: string, unit = 'eur', ...rest: unknown[]) {
+      return pricesChannel.topic({ item: `${item}-${unit}-${rest.length}` });
+    }
+  }
+  class CheapPricesController extends PricesController {
+    override prices(item: string) {
+      return super.prices(`cheap-${item}`, 'usd', 1, 2);
+    }
+  }
+
+  it('is what was written when it is called by hand', () => {
+    expect([
+      new PricesController().prices('gold').name,
+      new PricesController().prices('gold', 'usd', 1, 2, 3).name,
+      new CheapPricesController().prices('gold').name,
+      PricesController.prototype.prices.name,
+    ]).toEqual(['prices/gold-eur-0', 'prices/gold-usd-3', 'prices/cheap-gold-usd-2', 'prices']);
+  });
+});
+
 describe('a controller with @SseChannel', () => {
   async function topicsOf(controllers: Array<new (...args: any[]) => object>, ...paths: string[]): Promise<string[]> {
     const testing = await Test.createTestingModule({ imports: [SseChannelsModule.forRoot()], controllers }).compile();

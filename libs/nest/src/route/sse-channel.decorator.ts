@@ -1,10 +1,9 @@
 /** `@SseChannel`: a controller method that names a channel's topics becomes their stream. */
-import { applyDecorators, Get, SetMetadata, UseInterceptors } from '@nestjs/common';
+import { applyDecorators, Get, SetMetadata } from '@nestjs/common';
 import { Channel, SseChannelsError, type EventType, type Topic } from '@sse-channels/protocol';
-import { SseInterceptor } from './sse.interceptor.js';
+import { Responds } from './responds.decorator.js';
 import {
   checkReauthorizeMs,
-  HandlesResponse,
   SSE_ROUTE,
   type HandlerDecorator,
   type SseChannelOptions,
@@ -41,10 +40,7 @@ export function SseChannel<Pattern extends string, E extends EventType>(
   checkStart(options.start, channel.pattern);
   checkReauthorizeMs(options.reauthorizeMs, `@SseChannel of "${channel.pattern}"`);
   const route: SseRoute = { kind: 'channel', channel, options };
-  return applyDecorators(
-    SetMetadata(SSE_ROUTE, route),
-    HandlesResponse,
-    Get(path),
-    UseInterceptors(SseInterceptor),
-  ) as HandlerDecorator<ChannelHandlerResult<Pattern, E>>;
+  return applyDecorators(Responds, SetMetadata(SSE_ROUTE, route), Get(path)) as HandlerDecorator<
+    ChannelHandlerResult<Pattern, E>
+  >;
 }

@@ -1,10 +1,9 @@
 /** `@SseHub`: a controller method that becomes one stream for many topics. */
-import { All, applyDecorators, SetMetadata, UseInterceptors } from '@nestjs/common';
+import { All, applyDecorators, SetMetadata } from '@nestjs/common';
 import { Channel, SseChannelsError } from '@sse-channels/protocol';
-import { SseInterceptor } from './sse.interceptor.js';
+import { Responds } from './responds.decorator.js';
 import {
   checkReauthorizeMs,
-  HandlesResponse,
   SSE_ROUTE,
   type HandlerDecorator,
   type HubRouteOptions,
@@ -48,9 +47,8 @@ export function SseHub(path: string | string[], options: SseHubOptions): Handler
   const route: HubRouteOptions = { kind: 'hub', options };
   const paths = [path].flat();
   return applyDecorators(
+    Responds,
     SetMetadata(SSE_ROUTE, route),
-    HandlesResponse,
     All(dynamic ? paths.flatMap((one) => [one, `${one}/:connection`]) : paths),
-    UseInterceptors(SseInterceptor),
   ) as HandlerDecorator<HubHandlerResult>;
 }

@@ -1,5 +1,4 @@
-/** What a decorated controller method is, kept as metadata: the interceptor and the explorer read it. */
-import { Res } from '@nestjs/common';
+/** What a decorated controller method is, kept as metadata: the responder and the explorer read it. */
 import type { StartPosition } from '@sse-channels/engine';
 import { MAX_TIMER_MS, SseChannelsError, type Channel, type EventType, type Topic } from '@sse-channels/protocol';
 
@@ -61,26 +60,12 @@ export interface HubRouteOptions {
 
 export type SseRoute = ChannelRoute | StreamRoute | HubRouteOptions;
 
-/**
- * Tells Nest that the method's response is written by us. A method that takes `@Res()` is such a method; the entry goes before
- * the parameters, where no argument is, so that neither a default value nor a rest parameter ever meets a response.
- */
-export const HandlesResponse: MethodDecorator = (target, key) => Res()(target, key, -1);
-
 /** A method decorator that also checks what the method returns. */
 export type HandlerDecorator<Result> = <Handler extends (...args: any[]) => Result | Promise<Result>>(
   target: object,
   key: string | symbol,
   descriptor: TypedPropertyDescriptor<Handler>,
 ) => void;
-
-/**
- * Keeps what a handler returned from Nest, which would subscribe to an Observable before the interceptor can tell whether the
- * handler threw (an exception filter's case) or its stream did.
- */
-export class StreamResult {
-  constructor(readonly stream: unknown) {}
-}
 
 /** @throws SseChannelsError `INVALID_OPTION` */
 export function checkReauthorizeMs(value: unknown, route: string): void {

@@ -1,17 +1,9 @@
 /** `@SseStream`: a controller method that returns an Observable or an async iterable becomes a typed stream of one connection. */
-import { applyDecorators, Get, Post, SetMetadata, UseInterceptors } from '@nestjs/common';
+import { applyDecorators, Get, Post, SetMetadata } from '@nestjs/common';
 import type { StreamInput } from '@sse-channels/engine';
 import { eventNameOf, SseChannelsError, type EventType } from '@sse-channels/protocol';
-import { SseInterceptor } from './sse.interceptor.js';
-import {
-  checkReauthorizeMs,
-  HandlesResponse,
-  SSE_ROUTE,
-  standFor,
-  StreamResult,
-  type HandlerDecorator,
-  type SseRoute,
-} from './sse-route.js';
+import { Responds } from './responds.decorator.js';
+import { checkReauthorizeMs, SSE_ROUTE, type HandlerDecorator, type SseRoute } from './sse-route.js';
 
 /** What `@SseStream` takes besides the path. */
 export interface SseStreamOptions<E extends EventType> {
@@ -64,21 +56,5 @@ export function SseStream<E extends EventType>(
     options: reauthorizeMs === undefined ? {} : { reauthorizeMs },
   };
   const HttpMethod = method === 'GET' ? Get : Post;
-  return applyDecorators(
-    KeepResult,
-    SetMetadata(SSE_ROUTE, route),
-    HandlesResponse,
-    HttpMethod(path),
-    UseInterceptors(SseInterceptor),
-  ) as HandlerDecorator<StreamInput<E>>;
+  return applyDecorators(Responds, SetMetadata(SSE_ROUTE, route), HttpMethod(path)) as HandlerDecorator<StreamInput<E>>;
 }
-
-/** Wraps the method's result in a `StreamResult`; what other decorators noted on the method stays noted. */
-const KeepResult = (_target: object, _key: string | symbol, descriptor: PropertyDescriptor): void => {
-  const handler = descriptor.value as (...args: unknown[]) => unknown;
-  const keep = (result: unknown): unknown => (result instanceof Promise ? result.then(keep) : new StreamResult(result));
-  const kept = function (this: unknown, ...args: unknown[]): unknown {
-    return keep(handler.apply(this, args));
-  };
-  descriptor.value = standFor(handler, kept);
-};

@@ -1,11 +1,12 @@
 /** A request on its way to become a connection: what the handler's parameters see of it. */
 import { randomBytes } from 'node:crypto';
-import { BadRequestException, SSE_ABORT_CONTROLLER, type ExecutionContext } from '@nestjs/common';
-import { CUSTOM_ROUTE_ARGS_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
+import type { IncomingMessage } from 'node:http';
+import { BadRequestException, SSE_ABORT_CONTROLLER, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { SseChannelsError } from '@sse-channels/protocol';
-import type { Exchange } from './exchange.js';
+import { Exchange } from './exchange.js';
 
-const requests = new WeakMap<object, StreamRequest>();
+/** Those that the parameters of a handler can ask for, by Node's own request. */
+const requests = new WeakMap<IncomingMessage, StreamRequest>();
 
 /** Longer than proxies let a request be without a byte. */
 const MAX_WAIT_MS = 60_000;
@@ -27,22 +28,29 @@ function newId(): string {
 }
 
 export class StreamRequest {
-  readonly id: string;
   readonly lastEventId: string | null;
-  /** How long an answer may be held back while there is nothing to tell, in milliseconds; null: it is a stream. */
-  readonly waitMs: number | null;
   readonly #exchange: Exchange;
+  #id = newId();
+  #waitMs: number | null = null;
   #controller: AbortController | undefined;
 
-  /**
-   * @param mark what the id ends with
-   * @throws BadRequestException for a `waitMs` that is none
-   */
-  constructor(exchange: Exchange, isPoll = false, mark = '') {
-    this.id = newId() + mark;
+  constructor(exchange: Exchange) {
     this.#exchange = exchange;
     this.lastEventId = exchange.lastEventId;
-    this.waitMs = isPoll ? waitMsIn(exchange.query) : null;
+  }
+
+  /** The one that the handler's parameters were given, or a new one. */
+  static of(exchange: Exchange): StreamRequest {
+    return requests.get(exchange.request) ?? new StreamRequest(exchange);
+  }
+
+  get id(): string {
+    return this.#id;
+  }
+
+  /** How long an answer may be held back while there is nothing to tell, in milliseconds; null: it is a stream. */
+  get waitMs(): number | null {
+    return this.#waitMs;
   }
 
   get signal(): AbortSignal {
@@ -60,14 +68,33 @@ export class StreamRequest {
     return this.#controller;
   }
 
-  /** Makes the parameters of the handler find this request: ours, and Nest's own `@SseSignal()`. */
-  attach(context: ExecutionContext): void {
-    if (!takesCustomParameters(context)) return;
-    const request = context.switchToHttp().getRequest<object>();
+  /**
+   * Says what it is a request for, before the handler is called.
+   * @param mark what the id ends with
+   * @throws BadRequestException for a `waitMs` that is none
+   */
+  plan(isPoll: boolean, mark: string): void {
+    this.#id += mark;
+    if (isPoll) this.#waitMs = waitMsIn(this.#exchange.query);
+  }
+
+  /** Makes the parameters of the handler of another request find this one. */
+  lendTo(request: IncomingMessage): void {
     requests.set(request, this);
-    Object.defineProperty(request, SSE_ABORT_CONTROLLER, { get: () => this.controller, configurable: true });
   }
 }
+
+/** Makes the parameters of the handler find its request: ours, and Nest's own `@SseSignal()`. Guards come before parameters. */
+export const ATTACHING: CanActivate = {
+  canActivate(context: ExecutionContext): true {
+    const exchange = new Exchange(context);
+    const request = StreamRequest.of(exchange);
+    request.lendTo(exchange.request);
+    const seen = context.switchToHttp().getRequest<object>();
+    Object.defineProperty(seen, SSE_ABORT_CONTROLLER, { get: () => request.controller, configurable: true });
+    return true;
+  },
+};
 
 function waitMsIn(query: URLSearchParams): number {
   const text = query.get('waitMs') ?? '0';
@@ -75,27 +102,9 @@ function waitMsIn(query: URLSearchParams): number {
   throw new BadRequestException(`waitMs is a whole number of milliseconds, not ${JSON.stringify(text)}.`);
 }
 
-/** By handler: what its decorators say does not change. */
-const customParameters = new WeakMap<object, boolean>();
-
-/** Whether parameters of the handler may ask for the request's connection; most handlers of channels take none that could. */
-function takesCustomParameters(context: ExecutionContext): boolean {
-  const handler = context.getHandler();
-  let takes = customParameters.get(handler);
-  if (takes === undefined) {
-    const parameters: unknown = Reflect.getMetadata(ROUTE_ARGS_METADATA, context.getClass(), handler.name);
-    takes =
-      typeof parameters !== 'object' ||
-      parameters === null ||
-      Object.keys(parameters).some((key) => key.includes(CUSTOM_ROUTE_ARGS_METADATA));
-    customParameters.set(handler, takes);
-  }
-  return takes;
-}
-
 /** The connection of the request that is being handled. */
 export function connectionOf(context: ExecutionContext): StreamRequest {
-  const request = requests.get(context.switchToHttp().getRequest<object>());
+  const request = requests.get(new Exchange(context).request);
   if (request !== undefined) return request;
   throw new SseChannelsError(
     'INVALID_HANDLER_RESULT',

@@ -1,33 +1,26 @@
 /** Turns what a handler returned into an open stream; everything that can be refused is refused here, with a status. */
-import {
-  Inject,
-  Injectable,
-  NotAcceptableException,
-  type CallHandler,
-  type ExecutionContext,
-  type NestInterceptor,
-} from '@nestjs/common';
+import { Inject, Injectable, NotAcceptableException, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { EventCodec, Hub, ItemSource, type Party, type StreamInput } from '@sse-channels/engine';
 import { FINAL_CURSOR } from '@sse-channels/protocol';
-import { firstValueFrom, isObservable, of, type Observable } from 'rxjs';
+import { isObservable } from 'rxjs';
 import { SSE_CHANNELS_SETTINGS, type SseChannelsSettings } from '../module/options.js';
 import { Exchange } from './exchange.js';
 import { HubRoute } from './hub-route.js';
 import { refusalOf } from './refusal.js';
 import { RouteInquiries, type Inquiry } from './route-inquiries.js';
 import { checkSender } from './sender-check.js';
-import { SSE_ROUTE, StreamResult, type ChannelRoute, type SseRoute, type StreamRoute } from './sse-route.js';
+import { SSE_ROUTE, type ChannelRoute, type SseRoute, type StreamRoute } from './sse-route.js';
 import { StreamGrants } from './stream-grants.js';
 import { StreamOpening, type Plan } from './stream-opening.js';
 import { StreamRequest } from './stream-request.js';
 import { describe, handlerName, invalidResult, topicsIn } from './topic-selection.js';
 
-/** What was answered without a stream; Nest waits for one value, and takes an Observable without any for an error. */
-const ANSWERED: Observable<void> = of(undefined);
+/** Calls the handler. */
+type Handle = () => unknown;
 
 @Injectable()
-export class SseInterceptor implements NestInterceptor {
+export class SseResponder {
   constructor(
     private readonly reflector: Reflector,
     private readonly hub: Hub,
@@ -39,27 +32,30 @@ export class SseInterceptor implements NestInterceptor {
     @Inject(SSE_CHANNELS_SETTINGS) private readonly settings: SseChannelsSettings,
   ) {}
 
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<void>> {
+  /**
+   * Answers a request of a decorated method, whose guards and pipes let it through.
+   * @throws rejects with what the exception filters are to tell
+   */
+  async respond(context: ExecutionContext, handle: Handle): Promise<void> {
     const exchange = new Exchange(context);
     try {
-      await this.#answer(context, next, exchange);
+      await this.#answer(context, handle, exchange);
     } catch (error) {
       throw refusalOf(error, exchange, this.settings.retryMs);
     }
-    return ANSWERED;
   }
 
-  async #answer(context: ExecutionContext, next: CallHandler, exchange: Exchange): Promise<void> {
+  async #answer(context: ExecutionContext, handle: Handle, exchange: Exchange): Promise<void> {
     const route = this.reflector.get<SseRoute, symbol>(SSE_ROUTE, context.getHandler());
     const inquiry = this.inquiries.of(exchange.request);
-    if (inquiry !== undefined) return this.#inform(inquiry, context, route, next, exchange);
+    if (inquiry !== undefined) return this.#inform(inquiry, context, route, handle, exchange);
     this.hub.assertOpen();
     checkSender(exchange.request, this.settings);
     if (route.kind === 'hub') {
       const changed = this.hubRoute.connectionIn(context);
       this.hubRoute.checkMethod(exchange, changed);
       if (changed !== null) {
-        await handled(next);
+        await handle();
         return this.hubRoute.change(context, route, changed, exchange);
       }
     }
@@ -78,13 +74,13 @@ export class SseInterceptor implements NestInterceptor {
       (isPoll ? exchange.openAnswer() : exchange.openStream()).end();
       return;
     }
-    const request = new StreamRequest(exchange, isPoll, route.kind === 'hub' ? this.hubRoute.mark : '');
+    const request = StreamRequest.of(exchange);
+    request.plan(isPoll, route.kind === 'hub' ? this.hubRoute.mark : '');
     if (request.lastEventId === FINAL_CURSOR) return exchange.answerNoContent();
     const party = this.opening.partyOf(context);
     // Here it spares the handler's work.
     this.opening.assertRoom(party);
-    request.attach(context);
-    const result = await handled(next);
+    const result = await handle();
     if (route.kind === 'hub') return this.hubRoute.open(context, route, result, exchange, request, party);
     this.opening.open(exchange, request, await this.#plan(context, route, result, request, party), party);
   }
@@ -94,12 +90,11 @@ export class SseInterceptor implements NestInterceptor {
     inquiry: Inquiry,
     context: ExecutionContext,
     route: SseRoute,
-    next: CallHandler,
+    handle: Handle,
     exchange: Exchange,
   ): Promise<void> {
     if (route.kind !== 'channel') throw new NotAcceptableException('A hub carries channels alone.');
-    inquiry.request.attach(context);
-    const { requests, expiries } = topicsIn(await handled(next), route, handlerName(context));
+    const { requests, expiries } = topicsIn(await handle(), route, handlerName(context));
     const topics = requests.map(({ topic }) => topic);
     inquiry.answer({ requests, grant: await this.grants.grantOf(context, route, topics, expiries) });
     exchange.answerNoContent();
@@ -131,17 +126,16 @@ export class SseInterceptor implements NestInterceptor {
   }
 
   async #planStream(context: ExecutionContext, route: StreamRoute, result: unknown): Promise<Plan> {
-    const stream: unknown = result instanceof StreamResult ? result.stream : result;
     const streams =
-      isObservable(stream) ||
-      typeof (stream as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === 'function';
+      isObservable(result) ||
+      typeof (result as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] === 'function';
     if (!streams) {
       throw invalidResult(
-        `${handlerName(context)} returned ${describe(stream)}; return an Observable or an async iterable of events.`,
+        `${handlerName(context)} returned ${describe(result)}; return an Observable or an async iterable of events.`,
       );
     }
     return {
-      source: new ItemSource(stream as StreamInput, {
+      source: new ItemSource(result as StreamInput, {
         codec: this.codec,
         events: route.events,
         maxBufferedBytes: this.settings.maxBufferedBytes,
@@ -152,9 +146,4 @@ export class SseInterceptor implements NestInterceptor {
       compression: false,
     };
   }
-}
-
-/** What the handler returned, as interceptors further in let it through. */
-function handled(next: CallHandler): Promise<unknown> {
-  return firstValueFrom(next.handle(), { defaultValue: undefined });
 }
