@@ -87,12 +87,12 @@ function createStreamClient(urlOf: () => string, options: ClientParts): SseClien
 
 /** @throws SseChannelsError `INVALID_OPTION` */
 function absolute(url: string | URL): string {
-  const { document, location } = globalThis as {
+  const page = globalThis as {
     readonly document?: { readonly baseURI: string };
     readonly location?: { readonly href: string };
   };
   try {
-    return new URL(url, document?.baseURI ?? location?.href).href;
+    return new URL(url, page.document?.baseURI ?? page.location?.href).href;
   } catch (cause) {
     throw new SseChannelsError(
       'INVALID_OPTION',

@@ -14,17 +14,22 @@ const event = (data: string, lastEventId = '', name = 'message'): ParsedEvent =>
 /** What `act` gives, and how many characters it searched for line ends and colons. */
 function searchedBy<T>(act: () => T): { result: T; characters: number } {
   let characters = 0;
-  const indexOf = String.prototype.indexOf;
-  const spy = jest.spyOn(String.prototype, 'indexOf').mockImplementation(function (this: string, text, from = 0) {
+  const { indexOf, split } = String.prototype;
+  const searches = jest.spyOn(String.prototype, 'indexOf').mockImplementation(function (this: string, text, from = 0) {
     const found = indexOf.call(this, text, from);
     characters += (found === -1 ? this.length : found + 1) - from;
     return found;
+  });
+  const splits = jest.spyOn(String.prototype, 'split').mockImplementation(function (this: string, separator, limit) {
+    characters += this.length;
+    return split.call(this, separator, limit);
   });
   try {
     const result = act();
     return { result, characters };
   } finally {
-    spy.mockRestore();
+    searches.mockRestore();
+    splits.mockRestore();
   }
 }
 

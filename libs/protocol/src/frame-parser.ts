@@ -33,135 +33,104 @@ export interface FrameParserOptions {
    * hostile server cannot fill the memory.
    * @default 16_777_216
    */
-  readonly maxLength?: number;
+  readonly maxLength?: number | undefined;
   /** The last event ID that the client comes with: it holds until the stream says another. @default '' */
   readonly lastEventId?: string;
 }
 
-/** A push parser for one event stream. After it threw, it is not to be used again. */
+/**
+ * A push parser for one event stream. After it threw, it is not to be used again. What it remembers are variables of its constructor,
+ * since each private name has its price in a page.
+ */
 export class FrameParser {
   /** The stream's last event ID: what a client sends as `Last-Event-ID` when it reconnects. */
   lastEventId: string;
-
-  readonly #options: FrameParserOptions;
-  readonly #maxLength: number;
-  // Strips one byte order mark at the start and joins characters that a chunk cut in two.
-  readonly #decoder = new TextDecoder('utf-8');
-  #atStart = true;
-  #skipLineFeed = false;
-  #line = '';
-  #name = '';
-  #idBuffer: string;
-  #id: string | undefined;
-  #topic: string | undefined;
-  #cursor: string | undefined;
-  #data: string[] = [];
-  #dataLength = 0;
-
-  constructor(options: FrameParserOptions) {
-    this.#options = options;
-    this.#maxLength = options.maxLength ?? 16_777_216;
-    this.lastEventId = this.#idBuffer = options.lastEventId ?? '';
-  }
-
   /**
    * Takes the next chunk, cut anywhere: inside a character, inside a CRLF.
    * @throws SseChannelsError `FRAME_TOO_LARGE` for a line or an event's data over `maxLength`.
    */
-  push(chunk: Uint8Array | string): void {
-    let text = typeof chunk === 'string' ? chunk : this.#decoder.decode(chunk, { stream: true });
-    if (text === '') return;
-    if (this.#atStart) {
-      this.#atStart = false;
-      if (typeof chunk === 'string' && text.charCodeAt(0) === 0xfeff) text = text.slice(1);
-    }
-    let start = 0;
-    if (this.#skipLineFeed) {
-      this.#skipLineFeed = false;
-      if (text.charCodeAt(0) === 10) start = 1;
-    }
-    let nextLf = text.indexOf('\n', start);
-    let nextCr = text.indexOf('\r', start);
-    while (nextLf !== -1 || nextCr !== -1) {
-      const end = nextCr === -1 || (nextLf !== -1 && nextLf < nextCr) ? nextLf : nextCr;
-      this.#append(text.slice(start, end));
-      const line = this.#line;
-      this.#line = '';
-      this.#interpret(line);
-      start = end + 1;
-      if (end === nextCr) {
-        if (start === text.length) this.#skipLineFeed = true;
-        else if (start === nextLf) start += 1;
-        nextCr = text.indexOf('\r', start);
+  readonly push: (chunk: Uint8Array | string) => void;
+
+  constructor({ onEvent, onRetry, onComment, maxLength = 16_777_216, lastEventId = '' }: FrameParserOptions) {
+    // Joins characters that a chunk cut in two; a byte order mark is stripped here, as that of a text is.
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+    /** What is passed over where the next chunk begins with it: a byte order mark at first, the LF of a CRLF that was cut. */
+    let skipped = '\ufeff';
+    let unfinished = '';
+    let fields: { event?: string; id?: string; topic?: string; cursor?: string } = {};
+    let data: string[] = [];
+    /** Of all its lines, with an LF before each but the first. */
+    let dataLength = -1;
+
+    this.lastEventId = lastEventId;
+    this.push = (chunk) => {
+      let text = typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true });
+      if (text === '') return;
+      if (text.startsWith(skipped)) text = text.slice(skipped.length);
+      skipped = text.endsWith('\r') ? '\n' : '';
+      const [rest = '', ...parts] = text.split(/\r\n?|\n/);
+      append(rest);
+      for (const part of parts) {
+        const line = unfinished;
+        unfinished = '';
+        interpret(line);
+        append(part);
       }
-      if (nextLf !== -1 && nextLf < start) nextLf = text.indexOf('\n', start);
-    }
-    if (start < text.length) this.#append(text.slice(start));
-  }
+    };
 
-  #append(part: string): void {
-    if (this.#line.length + part.length > this.#maxLength) {
-      this.#refuse('A line of the event stream');
-    }
-    this.#line += part;
-  }
+    const append = (part: string): void => {
+      unfinished += part;
+      check(unfinished.length, 'A line of the event stream');
+    };
 
-  #interpret(line: string): void {
-    if (line === '') return this.#dispatch();
-    const colon = line.indexOf(':');
-    if (colon === 0) return this.#options.onComment?.(line.slice(1));
-    const field = colon === -1 ? line : line.slice(0, colon);
-    let value = colon === -1 ? '' : line.slice(colon + 1);
-    if (value.startsWith(' ')) value = value.slice(1);
-    switch (field) {
-      case 'event':
-        this.#name = value;
-        break;
-      case 'data':
-        this.#dataLength += value.length + 1;
-        if (this.#dataLength - 1 > this.#maxLength) this.#refuse("An event's data");
-        // A slice keeps its whole chunk in memory. Copied out of it, or a hostile server could wrap each short line of one
-        // endless event in a chunk of comments and hold as much as it sends, far beyond maxLength.
-        this.#data.push(copyOf(value));
-        break;
-      case 'id':
-        if (!value.includes('\0')) this.#id = this.#idBuffer = value;
-        break;
-      case 'topic':
-        this.#topic = value;
-        break;
-      case 'cursor':
-        this.#cursor = value;
-        break;
-      case 'retry':
-        if (/^[0-9]+$/.test(value)) this.#options.onRetry?.(Math.min(Number(value), Number.MAX_SAFE_INTEGER));
-        break;
-    }
-  }
+    const interpret = (line: string): void => {
+      if (line === '') return dispatch();
+      const colon = line.indexOf(':');
+      if (colon === 0) return onComment?.(line.slice(1));
+      const field = colon < 0 ? line : line.slice(0, colon);
+      // A line without a colon has no value, a space after the colon is not of it.
+      const value = line.slice(field.length + (line[colon + 1] === ' ' ? 2 : 1));
+      switch (field) {
+        case 'data':
+          dataLength += value.length + 1;
+          check(dataLength, "An event's data");
+          // A slice keeps its whole chunk in memory. Copied out of it, or a hostile server could wrap each short line of one
+          // endless event in a chunk of comments and hold as much as it sends, far beyond maxLength.
+          data.push(copyOf(value));
+          break;
+        case 'event':
+        case 'id':
+        case 'topic':
+        case 'cursor':
+          if (field !== 'id' || !value.includes('\0')) fields[field] = value;
+          break;
+        case 'retry':
+          if (/^[0-9]+$/.test(value)) onRetry?.(Math.min(Number(value), Number.MAX_SAFE_INTEGER));
+          break;
+      }
+    };
 
-  #refuse(what: string): never {
-    throw new SseChannelsError(
-      'FRAME_TOO_LARGE',
-      `${what} is longer than ${this.#maxLength} characters; send less, or raise "maxLength".`,
-    );
-  }
+    const check = (length: number, what: string): void => {
+      if (length <= maxLength) return;
+      throw new SseChannelsError(
+        'FRAME_TOO_LARGE',
+        `${what} is longer than ${maxLength} characters; send less, or raise "maxLength".`,
+      );
+    };
 
-  #dispatch(): void {
-    this.lastEventId = this.#idBuffer;
-    const data = this.#data;
-    const name = this.#name;
-    const id = this.#id;
-    const topic = this.#topic;
-    const cursor = this.#cursor;
-    this.#name = '';
-    this.#id = this.#topic = this.#cursor = undefined;
-    if (data.length === 0) return;
-    this.#data = [];
-    this.#dataLength = 0;
-    this.#options.onEvent(
-      { name: name === '' ? 'message' : name, data: data.join('\n'), lastEventId: this.lastEventId },
-      { id, topic, cursor },
-    );
+    const dispatch = (): void => {
+      const { event, id, topic, cursor } = fields;
+      const lines = data;
+      this.lastEventId = id ?? this.lastEventId;
+      fields = {};
+      data = [];
+      dataLength = -1;
+      if (lines.length === 0) return;
+      onEvent(
+        { name: event || 'message', data: lines.join('\n'), lastEventId: this.lastEventId },
+        { id, topic, cursor },
+      );
+    };
   }
 }
 

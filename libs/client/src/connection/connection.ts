@@ -1,11 +1,18 @@
 /** One connection, kept: made, read, watched, given up and made again, from the cursor that was reached, until it is closed. */
-import { FrameParser, SseChannelsError, type ClosingData, type ErrorData, type OpenData } from '@sse-channels/protocol';
+import {
+  FrameParser,
+  SseChannelsError,
+  type BlockFields,
+  type ClosingData,
+  type ErrorData,
+  type OpenData,
+} from '@sse-channels/protocol';
 import type { ConnectionOptions } from './connection-options.js';
 import { differs, INITIAL_STATE, type ConnectionState, type StateReason } from './connection-state.js';
 import { isOf, JSON_TYPE, refusalOf, type End } from './end.js';
-import { keepPlace, type KeptPlace } from './kept-place.js';
+import { keepPlace } from './kept-place.js';
 import { isLongPollAnswer } from './long-poll-answer.js';
-import { listenToPage } from './page.js';
+import { isHidden, listenToPage } from './page.js';
 import type { Incoming, Receiver } from './receiver.js';
 import { failureOf, StreamError } from './stream-error.js';
 import { askForStream, letGo, type Question } from './stream-request.js';
@@ -24,21 +31,23 @@ const MAX_DELAY_MS = 2_147_483_647;
 const STREAM_TYPE = 'text/event-stream';
 
 export interface ConnectionListener extends Receiver {
-  onState(state: ConnectionState): void;
+  readonly onState: (state: ConnectionState) => void;
   /** Something that the application gave failed. */
-  onError(error: SseChannelsError): void;
+  readonly onError: (error: SseChannelsError) => void;
   /** What an attempt asks for besides what the options say. @default nothing */
-  ask?(): Question;
+  readonly question?: () => Question;
   /** What to keep in the storage. @default the cursor */
   readonly place?: () => string;
   /** Goes on from what was kept. @default with it as the cursor */
-  restore?(place: string): void;
+  readonly restore?: (place: string) => void;
 }
 
 export interface Connection {
   readonly state: ConnectionState;
   /** Where the client stands: after the last event that was handled. */
-  cursor: string;
+  readonly cursor: string;
+  /** Goes on from there with the next attempt. */
+  readonly moveTo: (cursor: string) => void;
   /** Begins, or goes on after a rest. */
   readonly start: () => void;
   /** Holds nothing until it is started again. */
@@ -63,12 +72,13 @@ export function createConnection(
   listener: ConnectionListener,
 ): Connection {
   const { openTimeoutMs = 30_000, pauseHiddenAfterMs = null, decode = jsonOrText, longPoll = true } = options;
-  const { onUnauthorized, maxEventLength, retryMs = 1_000, maxRetryMs = 30_000, storage } = options;
+  const { onUnauthorized, maxEventLength: maxLength, retryMs = 1_000, maxRetryMs = 30_000 } = options;
+  const { onError, question, place = () => cursor, restore = moveTo } = listener;
+  const patienceMs = openTimeoutMs ?? Infinity;
+  const kept = keepPlace(options, () => url, place, onError);
   let url = '';
   let cursor = options.lastEventId ?? '';
-  let kept: KeptPlace | undefined;
   let state = INITIAL_STATE;
-  let started = false;
   let leavePage: (() => void) | undefined;
   let hideTimer: Timer;
   /** The page is hidden, and nothing is done until it is seen. */
@@ -105,12 +115,10 @@ export function createConnection(
     get cursor() {
       return cursor;
     },
-    set cursor(place) {
-      cursor = place;
-    },
+    moveTo,
     start() {
       if (isClosed()) return;
-      if (started) {
+      if (leavePage) {
         const rested = resting;
         resting = false;
         // Who waits after a failure waits on.
@@ -118,12 +126,11 @@ export function createConnection(
         return;
       }
       url = urlOf();
-      started = true;
-      leavePage = listenToPage((news) => {
+      leavePage = listenToPage((online) => {
         clearTimeout(hideTimer);
-        if (news === 'hidden') return hide();
-        if (news === 'visible') paused = false;
-        wake(news === 'online');
+        paused &&= isHidden();
+        if (isHidden()) hide();
+        if (online || !isHidden()) wake(online);
       });
       void run();
     },
@@ -137,27 +144,26 @@ export function createConnection(
     close: () => close('client-left'),
   };
 
+  function moveTo(to: string): void {
+    cursor = to;
+  }
+
   async function run(): Promise<void> {
-    kept = keepPlace(storage, options.storageKey ?? `sse-channels:${url}`, listener.place ?? (() => cursor), (error) =>
-      listener.onError(failureOf('storage', error)),
-    );
-    const place = await kept.load();
-    if (cursor === '') {
-      if (listener.restore) listener.restore(place);
-      else cursor = place;
-    }
+    const loaded = await kept.load();
+    if (cursor === '') restore(loaded);
     while (!isClosed()) {
       const end = await makeAttempt();
       if (isClosed()) return;
-      if (end.next === 'never') return close(end.reason, end.error);
+      const { reason, error } = end;
+      if (end.next === 'never') return close(reason, error);
       const delayMs = delayAfter(end);
       // Between two answers of a long poll nothing is amiss.
-      if (end.reason !== 'opened') {
+      if (reason !== 'opened') {
         become({
           status: state.status === 'connecting' ? 'connecting' : 'stale',
-          reason: end.reason,
+          reason,
           retryInMs: paused || resting ? null : delayMs,
-          error: end.error,
+          error,
         });
       }
       await pause(delayMs);
@@ -176,14 +182,14 @@ export function createConnection(
       shortStreams = SHORT_STREAMS - 1;
     }
     if (state.status !== 'open') become({ retryInMs: 0 });
-    expect(openTimeoutMs ?? Infinity);
+    expect(patienceMs);
     try {
       return await (pollingSince > 0 ? poll(signal) : stream(signal));
     } catch (cause) {
       if (signal.aborted) return givenUp as End;
       if (cause instanceof SseChannelsError) {
         const { code, message } = cause;
-        if (code === 'CALLBACK_FAILED') listener.onError(cause);
+        if (code === 'CALLBACK_FAILED') onError(cause);
         else return { reason: 'refused', error: new StreamError(code, message, { cause }), next: 'never' };
       }
       const error = new StreamError('UNAVAILABLE', 'The network failed.', { cause });
@@ -193,15 +199,15 @@ export function createConnection(
       if (hasLasted()) failures = 0;
       // A body that is read no further is let go.
       own.abort();
-      void kept?.save();
+      void kept.save();
     }
   }
 
   async function stream(signal: AbortSignal): Promise<End> {
-    const response = await ask(STREAM_TYPE, signal, listener.ask?.());
+    const response = await ask(STREAM_TYPE, signal, question?.());
     if (!isOf(response, STREAM_TYPE)) return refusalOf(response);
     const reader = response.body?.getReader();
-    if (reader === undefined) {
+    if (!reader) {
       if (canPoll) return fallBack({ reason: 'cut' });
       throw new SseChannelsError('STREAM_REFUSED', 'This fetch gives no body to read; pass one that does.');
     }
@@ -211,14 +217,13 @@ export function createConnection(
     const events: Incoming[] = [];
     const parser = new FrameParser({
       lastEventId: cursor,
-      ...(maxEventLength === undefined ? {} : { maxLength: maxEventLength }),
+      maxLength,
       onEvent({ name, data, lastEventId }, fields) {
         try {
           const decoded = name.startsWith('$') ? jsonOrText(data) : decode(data, name);
-          const { id, topic, cursor: ownCursor } = fields;
-          events.push({ id, topic, ownCursor, name, data: decoded, cursor: ownCursor ?? lastEventId });
+          events.push(incoming(name, decoded, fields, lastEventId));
         } catch (error) {
-          listener.onError(failureOf('decode', error));
+          onError(failureOf('decode', error));
         }
       },
       onRetry: (ms) => (toldRetryMs = ms),
@@ -230,18 +235,18 @@ export function createConnection(
       hear();
       parser.push(value);
       const end = await take(events.splice(0));
-      if (end !== undefined) return end;
+      if (end) return end;
       // A heartbeat moves the cursor, too.
       cursor = parser.lastEventId;
-      void kept?.save();
+      void kept.save();
     }
   }
 
   async function poll(signal: AbortSignal): Promise<End> {
     // The first answer is not held back: so it is known soon whether there is one, and what it says of what is asked for anew.
-    const { query, body, isNew } = listener.ask?.() ?? {};
+    const { query, body, isNew } = question?.() ?? {};
     const waitMs = state.status === 'open' && isNew !== true ? WAIT_MS : 0;
-    expect((openTimeoutMs ?? Infinity) + waitMs);
+    expect(patienceMs + waitMs);
     const askedAt = Date.now();
     const response = await ask(JSON_TYPE, signal, { query: { ...query, waitMs }, body });
     const answer: unknown = isOf(response, JSON_TYPE) ? await response.json() : undefined;
@@ -259,12 +264,12 @@ export function createConnection(
     toldRetryMs = toldMs ?? toldRetryMs;
     let at = cursor;
     const end = await take(
-      events.map(({ event, data, id, topic, cursor: ownCursor }) => {
-        at = id ?? at;
-        return { name: event, data, id, topic, ownCursor, cursor: ownCursor ?? at };
+      events.map((fields) => {
+        at = fields.id ?? at;
+        return incoming(fields.event, fields.data, fields, at);
       }),
     );
-    if (end !== undefined) return end;
+    if (end) return end;
     cursor = answer.cursor;
     // A server that does not wait is not asked again in a hurry.
     const hasty = waitMs > 0 && !more && !fruitful && Date.now() - askedAt < SHORT_MS;
@@ -272,10 +277,10 @@ export function createConnection(
   }
 
   /** Asks, and once more after a 401 if the application has an answer to it. */
-  async function ask(accept: string, signal: AbortSignal, question?: Question, from = cursor): Promise<Response> {
-    const send = (): Promise<Response> => askForStream(url, options, { ...question, accept, cursor: from, signal });
+  async function ask(accept: string, signal: AbortSignal, asked?: Question, from = cursor): Promise<Response> {
+    const send = (): Promise<Response> => askForStream(url, options, { ...asked, accept, cursor: from, signal });
     const response = await send();
-    if (response.status !== 401 || onUnauthorized === undefined) return response;
+    if (response.status !== 401 || !onUnauthorized) return response;
     try {
       if ((await onUnauthorized()) === false) return response;
     } catch (error) {
@@ -292,7 +297,11 @@ export function createConnection(
       const { name, data, id } = event;
       // With a topic it is said of that topic alone, and the stream goes on.
       const ofStream = !(data as { readonly topic?: string } | null)?.topic;
-      if (name === '$closing' && ofStream) return closing(data as ClosingData | null);
+      if (name === '$closing' && ofStream) {
+        const { reason = 'done', comeBack = false } = (data ?? {}) as Partial<ClosingData>;
+        const error = failure && new StreamError('STREAM_FAILED', failure.message, failure);
+        return { reason, error, orderly: reason !== 'failed', next: comeBack ? undefined : 'never' };
+      }
       if (name === '$error' && ofStream) failure = data as ErrorData;
       else {
         if (name === '$open') {
@@ -300,8 +309,8 @@ export function createConnection(
           hear();
         } else fruitful ||= !name.startsWith('$') || name === '$gap';
         const handled = listener.receive(event);
-        if (handled !== undefined) {
-          void kept?.save();
+        if (handled) {
+          void kept.save();
           // Nothing is read meanwhile, so silence says nothing.
           clearTimeout(silenceTimer);
           heardAt = Infinity;
@@ -312,12 +321,6 @@ export function createConnection(
       if (id !== undefined) cursor = id;
     }
     return undefined;
-  }
-
-  function closing(data: ClosingData | null): End {
-    const { reason = 'done', comeBack = false } = data ?? {};
-    const error = failure && new StreamError('STREAM_FAILED', failure.message, failure);
-    return { reason, error, orderly: reason !== 'failed', next: comeBack ? undefined : 'never' };
   }
 
   /** The end of a stream without a word. */
@@ -368,9 +371,8 @@ export function createConnection(
   function wake(suspicious = false): void {
     hurry();
     const silent = Date.now() - (heardAt || openedAt) > heartbeatMs * HEARTBEATS;
-    if (state.status === 'open' && (suspicious || silent)) {
+    if (state.status === 'open' && (suspicious || silent))
       giveUp({ reason: silent ? 'silent' : 'woken', next: 'at-once' });
-    }
   }
 
   function giveUp(end: End): void {
@@ -431,4 +433,10 @@ function jsonOrText(data: string): unknown {
   } catch {
     return data;
   }
+}
+
+/** @param at the stream's cursor after it */
+function incoming(name: string, data: unknown, fields: Partial<BlockFields>, at: string): Incoming {
+  const { id, topic, cursor: ownCursor } = fields;
+  return { name, data, id, topic, ownCursor, cursor: ownCursor ?? at };
 }

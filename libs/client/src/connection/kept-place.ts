@@ -1,5 +1,7 @@
 /** Where a client stands, kept where the application says, so that a reload resumes. */
-import type { CursorStorage } from './connection-options.js';
+import type { SseChannelsError } from '@sse-channels/protocol';
+import type { ConnectionOptions } from './connection-options.js';
+import { failureOf } from './stream-error.js';
 
 export interface KeptPlace {
   /** What was written down last, here or in an earlier life. */
@@ -9,23 +11,26 @@ export interface KeptPlace {
 }
 
 /**
+ * @param urlOf asked when it is loaded
  * @param placeNow what to write down
- * @param report told what the storage failed with
+ * @param onError told what the storage failed with
  */
 export function keepPlace(
-  storage: CursorStorage | undefined,
-  key: string,
+  { storage, storageKey }: ConnectionOptions,
+  urlOf: () => string,
   placeNow: () => string,
-  report: (error: unknown) => void,
+  onError: (error: SseChannelsError) => void,
 ): KeptPlace {
+  let key = '';
   let saved = '';
-  let saving = storage === undefined;
+  let saving = !storage;
   return {
     async load() {
+      key = storageKey ?? `sse-channels:${urlOf()}`;
       try {
         saved = (await storage?.getItem(key)) ?? '';
       } catch (error) {
-        report(error);
+        onError(failureOf('storage', error));
       }
       return saved;
     },
@@ -37,7 +42,7 @@ export function keepPlace(
         try {
           await storage?.setItem(key, place);
         } catch (error) {
-          report(error);
+          onError(failureOf('storage', error));
         }
       }
       saving = false;

@@ -7,20 +7,24 @@ interface View {
   readonly document?: { readonly visibilityState: string };
 }
 
-/** `online`: the network is back, and what is open may lead nowhere. */
-export type PageNews = 'online' | 'visible' | 'hidden';
+/** Whether the page is not seen. */
+export function isHidden(): boolean {
+  return (globalThis as View).document?.visibilityState === 'hidden';
+}
 
-/** The second comes up from the document, also when the page was put away whole and is brought back. */
-const EVENTS = ['online', 'visibilitychange'];
-
-/** Listens until the function that it gives is called; a page that is hidden says so at once. */
-export function listenToPage(listener: (news: PageNews) => void): () => void {
+/**
+ * Listens until the function that it gives is called.
+ * @param listener called at once, when the page is hidden or seen, and with true when the network is back: what is open may lead nowhere then
+ */
+export function listenToPage(listener: (online: boolean) => void): () => void {
   const view = globalThis as View;
-  const hear = ({ type }: { readonly type: string }): void =>
-    listener(type === 'online' ? type : view.document?.visibilityState === 'hidden' ? 'hidden' : 'visible');
-  for (const name of EVENTS) view.addEventListener?.(name, hear);
-  if (view.document?.visibilityState === 'hidden') listener('hidden');
+  const hear = ({ type }: { readonly type: string }): void => listener(type === 'online');
+  view.addEventListener?.('online', hear);
+  // It comes up from the document, also when the page was put away whole and is brought back.
+  view.addEventListener?.('visibilitychange', hear);
+  listener(false);
   return () => {
-    for (const name of EVENTS) view.removeEventListener?.(name, hear);
+    view.removeEventListener?.('online', hear);
+    view.removeEventListener?.('visibilitychange', hear);
   };
 }

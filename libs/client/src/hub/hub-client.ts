@@ -77,7 +77,7 @@ export const hub: HubFeature = (urlOf, options) => {
   const { onError, tabs } = options;
   const entries = new Map<string, Entry>();
   const states = createListening<[ConnectionState]>(onError);
-  const create = tabs === undefined ? createTopicStream : tabs(createTopicStream);
+  const create = tabs ? tabs(createTopicStream) : createTopicStream;
   const stream = create(urlOf, options, {
     onError,
     onState(state) {
@@ -130,7 +130,7 @@ export const hub: HubFeature = (urlOf, options) => {
       };
       const close = (): void => follow({ ...state, ...LEFT });
       const start = (): void => {
-        if (leaves !== undefined || state.status === 'closed') return;
+        if (leaves || state.status === 'closed') return;
         const entry = entryOf(topic, lastEventId);
         entry.count += 1;
         leaves = [
@@ -165,7 +165,7 @@ export const hub: HubFeature = (urlOf, options) => {
 
   function entryOf(topic: string, place: string | null): Entry {
     let entry = entries.get(topic);
-    if (entry !== undefined) return entry;
+    if (entry) return entry;
     const listeners = createListeners(onError);
     entry = { listeners, intake: createIntake(listeners, options), state: INITIAL_STATE, count: 0 };
     entries.set(topic, entry);
@@ -176,7 +176,7 @@ export const hub: HubFeature = (urlOf, options) => {
 
   function become(topic: string, state = stream.stateOf(topic)): void {
     const entry = entries.get(topic);
-    if (entry === undefined || !differs(entry.state, state)) return;
+    if (!entry || !differs(entry.state, state)) return;
     if (state.status === 'closed') entries.delete(topic);
     entry.state = state;
     void entry.listeners.states.tell(state);

@@ -58,15 +58,15 @@ export interface SharedTopicStream extends TopicStream {
 interface Standing {
   wanted: boolean;
   /** The stream that is open carries it, or was asked to. */
-  asked: boolean;
+  asked?: boolean | undefined;
   /** The stream that is open said so. */
-  given: boolean;
+  given?: boolean | undefined;
   /** It was taken out, and the stream has not said so yet. */
-  leaving: boolean;
+  leaving?: boolean | undefined;
   /** It was taken out, and not in again in the same task. */
-  left: boolean;
+  left?: boolean | undefined;
   /** The request that is out asks for it as it was before: what is answered is not for who asked since. */
-  outdated: boolean;
+  outdated?: boolean | undefined;
   /** Undefined: the stream's cursor covers it. Null: at no place yet. Else its own, behind the stream's. */
   place: string | null | undefined;
   /** Why it is not given. */
@@ -75,7 +75,7 @@ interface Standing {
   againAt: number;
   /** From where it is to be given once more, for those who joined later; the first has been asked for if `joining`. */
   readonly joins: Array<{ readonly place: string | null; readonly given: () => void }>;
-  joining: boolean;
+  joining?: boolean | undefined;
 }
 
 export function createTopicStream(
@@ -101,9 +101,9 @@ export function createTopicStream(
       if (state.status === 'closed') clearTimeout(timer);
       listener.onState(state);
     },
-    ask() {
+    question() {
       id = undefined;
-      const isNew = Array.from(topics.values()).some(({ asked }) => !asked);
+      const isNew = [...topics.values()].some(({ asked }) => !asked);
       for (const [name, topic] of topics) {
         if (!topic.wanted) topics.delete(name);
         // A cursor that an application has brought is for the topics that it begins with.
@@ -112,8 +112,8 @@ export function createTopicStream(
         topic.leaving = topic.joining = topic.outdated = false;
       }
       begun = true;
-      const covers = Array.from(topics.values()).some(({ place }) => place === undefined);
-      if (!covers) connection.cursor = '';
+      const covers = [...topics.values()].some(({ place }) => place === undefined);
+      if (!covers) connection.moveTo('');
       const question = questionOf(
         Array.from(topics, ([topic, { place }]) =>
           place === undefined || (place === null && !covers) ? topic : { topic, lastEventId: place },
@@ -127,7 +127,7 @@ export function createTopicStream(
       for (const [name, topic] of topics) {
         topic.place ??= places.take(name);
         // One that several share goes as the stream's.
-        if (connection.cursor === '') connection.cursor = topic.place ?? '';
+        if (connection.cursor === '') connection.moveTo(topic.place ?? '');
         if (topic.place === connection.cursor) topic.place = undefined;
       }
       begun = true;
@@ -138,11 +138,11 @@ export function createTopicStream(
       if (name === '$open') return listener.receive({ ...event, data: begin(data as OpenData) });
       if (name === '$error') refuse(data as Refusal);
       else if (name === '$closing') end(data as Ending);
-      else if (about !== undefined && name === '$live') about.place = undefined;
+      else if (about && name === '$live') about.place = undefined;
       const handled = listener.receive(event);
-      if (about === undefined || ownCursor === undefined) return handled;
+      if (!about || ownCursor === undefined) return handled;
       const move = (): undefined => void (about.place = ownCursor);
-      return handled === undefined ? move() : handled.then(move);
+      return handled ? handled.then(move) : move();
     },
   });
 
@@ -157,18 +157,18 @@ export function createTopicStream(
     stateOf(name) {
       const { state } = connection;
       const topic = topics.get(name);
-      if (state.status !== 'open' || topic === undefined || topic.given) return state;
+      if (state.status !== 'open' || !topic || topic.given) return state;
       return { ...state, status: topic.reason === 'started' ? 'connecting' : 'stale', reason: topic.reason };
     },
     add(name, place) {
       const topic = topics.get(name);
       changeIn(0);
       // Taken out and in again before anybody was told, it stays.
-      if (topic !== undefined && isCarried(topic)) return (topic.wanted = true);
+      if (topic && isCarried(topic)) return (topic.wanted = true);
       topics.set(name, {
         ...NEW,
-        leaving: topic?.leaving === true,
-        outdated: topic?.asked === true && isOut(),
+        leaving: topic?.leaving,
+        outdated: topic?.asked && isOut(),
         place: place ?? places.take(name),
         joins: [],
       });
@@ -176,7 +176,7 @@ export function createTopicStream(
     },
     join(name, place, given) {
       const topic = topics.get(name);
-      if (topic === undefined || !(topic.wanted || isCarried(topic))) {
+      if (!topic || !(topic.wanted || isCarried(topic))) {
         stream.add(name, place);
         given();
       } else if (topic.given || topic.place !== null || place !== null) {
@@ -187,13 +187,13 @@ export function createTopicStream(
     },
     resume(name, cursor, place) {
       begun = true;
-      connection.cursor = cursor;
+      connection.moveTo(cursor);
       topics.set(name, { ...NEW, place: place === cursor ? undefined : place, joins: [] });
       changeIn(0);
     },
     remove(name) {
       const topic = topics.get(name);
-      if (topic === undefined) return;
+      if (!topic) return;
       topic.wanted = false;
       changeIn(0);
     },
@@ -209,7 +209,7 @@ export function createTopicStream(
 
   /** Whether the stream brings it to who listens to it. */
   function isCarried({ given, left }: Standing): boolean {
-    return given && !left;
+    return !!given && !left;
   }
 
   /** Whether a request for the stream is made that has not told of its topics yet. */
@@ -222,11 +222,11 @@ export function createTopicStream(
     const isNew = open.connection !== id;
     id = open.connection;
     if (isNew) for (const topic of topics.values()) topic.given = false;
-    const opened = open.topics.filter(({ topic }) => topics.get(topic)?.outdated !== true);
+    const opened = open.topics.filter(({ topic }) => !topics.get(topic)?.outdated);
     for (const topic of topics.values()) topic.outdated = false;
     for (const { topic: name, behind } of opened) {
       const topic = topics.get(name);
-      if (topic === undefined || topic.leaving) continue;
+      if (!topic || topic.leaving) continue;
       topic.given = true;
       // One that is given again was covered, and is until what it gives says otherwise.
       if (behind !== true) topic.place = undefined;
@@ -243,7 +243,7 @@ export function createTopicStream(
   function refuse({ topic: name, status, message, comeBack }: Refusal): void {
     const topic = topics.get(name);
     // What every stream of the hub carries it may carry though it was refused.
-    if (topic === undefined || (topic.given && !topic.joining)) return;
+    if (!topic || (topic.given && !topic.joining)) return;
     if (comeBack) return later(name, topic, 'refused');
     // Where it was given before, and is refused to who asks now, it is taken out.
     if (topic.given) stream.remove(name);
@@ -253,7 +253,7 @@ export function createTopicStream(
 
   function end({ topic: name, reason, comeBack }: Ending): void {
     const topic = topics.get(name);
-    if (topic === undefined) return;
+    if (!topic) return;
     if (topic.leaving || !topic.wanted) {
       topic.leaving = false;
       if (!topic.wanted) topics.delete(name);
@@ -292,20 +292,19 @@ export function createTopicStream(
     // From here on others know, or will as soon as they can be told.
     for (const topic of topics.values()) topic.left ||= !topic.wanted;
     if (changing) return;
-    const wanted = Array.from(topics.values()).some((topic) => topic.wanted);
+    const wanted = [...topics.values()].some((topic) => topic.wanted);
     if (!wanted) {
       topics.clear();
       return connection.rest();
     }
     connection.start();
     const { status: state, transport } = connection.state;
-    const lacking = Array.from(topics).filter(([, topic]) => topic.wanted && !topic.asked);
+    const lacking = [...topics].filter(([, topic]) => topic.wanted && !topic.asked);
     const now = Date.now();
     const added = lacking.filter(([, { againAt }]) => againAt <= now);
-    if (added.length < lacking.length)
-      changeIn(Math.min(...lacking.flatMap(([, { againAt }]) => (againAt > now ? againAt - now : []))));
-    const removed = Array.from(topics).filter(([, topic]) => !topic.wanted && topic.asked);
-    const joined = Array.from(topics).filter(([, topic]) => topic.given && topic.joins.length > 0 && !topic.joining);
+    for (const [, { againAt }] of lacking) if (againAt > now) changeIn(againAt - now);
+    const removed = [...topics].filter(([, topic]) => !topic.wanted && topic.asked);
+    const joined = [...topics].filter(([, topic]) => topic.given && topic.joins.length > 0 && !topic.joining);
     if (state !== 'open' || added.length + removed.length + joined.length === 0) return;
     if (transport === 'long-poll') {
       // Nothing is given again there: who joins is given what comes from now on, and is to be told at once that it is.
@@ -359,12 +358,6 @@ export function createTopicStream(
 
 const NEW = {
   wanted: true,
-  asked: false,
-  given: false,
-  leaving: false,
-  left: false,
-  outdated: false,
-  joining: false,
   reason: 'started',
   againAt: 0,
 } as const;

@@ -56,7 +56,7 @@ export function createEventQueue<T>({ maxWaiting = 0, whenFull }: QueueOptions, 
       if (waiting.length > 0) return { done: false, value: waiting.shift() as T };
       const error = failure;
       failure = undefined;
-      if (error !== undefined) throw error;
+      if (error) throw error;
       return { done: true, value: undefined };
     },
     end(error) {

@@ -82,14 +82,12 @@ export function createSubscription<C extends Contract>(listeners: Listeners, sou
     const { signal } = options;
     const leaves: Leave[] = [];
     const queue = createEventQueue<EventOf<C>>(options, () => leaves.forEach((leave) => leave()));
-    let begun = false;
     return {
       [Symbol.asyncIterator]() {
         return this;
       },
       next() {
-        if (!begun) {
-          begun = true;
+        if (leaves.length === 0) {
           leaves.push(onAbort(signal, queue.leave));
           if (signal?.aborted !== true) leaves.push(onEnd(queue.end), listen(queue.push));
         }
@@ -104,7 +102,7 @@ export function createSubscription<C extends Contract>(listeners: Listeners, sou
   const observable = (): ClientObservable<EventOf<C>> => ({
     subscribe(observer) {
       const leaves = [
-        onEnd((error) => (error === undefined ? observer.complete?.() : observer.error?.(error))),
+        onEnd((error) => (error ? observer.error?.(error) : observer.complete?.())),
         listen((event) => observer.next?.(event)),
       ];
       return { unsubscribe: () => leaves.forEach((leave) => leave()) };

@@ -1,10 +1,10 @@
 /** Many tabs, one connection: one of them leads and has it, the others are told what came; when it closes or dies, another goes on. */
 import type { OpenData } from '@sse-channels/protocol';
 import { INITIAL_STATE, LEFT, type ConnectionState } from '../connection/connection-state.js';
-import { keepPlace, type KeptPlace } from '../connection/kept-place.js';
+import { keepPlace } from '../connection/kept-place.js';
+import { isHidden } from '../connection/page.js';
 import { isNotAfter } from '../connection/place.js';
 import type { Incoming } from '../connection/receiver.js';
-import { failureOf } from '../connection/stream-error.js';
 import { createTopicPlaces } from '../hub/topic-places.js';
 import type { createTopicStream, SharedTopicStream, TopicStream, TopicStreamListener } from '../hub/topic-stream.js';
 import { createTabLeader, type TabLeader } from './tab-leader.js';
@@ -49,7 +49,6 @@ const MOST_WAITING = 10_000;
 interface View {
   readonly navigator?: { readonly locks?: Locks };
   readonly BroadcastChannel?: new (name: string) => Channel;
-  readonly document?: { readonly visibilityState: string };
 }
 interface Locks {
   request<T>(name: string, options: object, use: () => T | Promise<T>): Promise<T>;
@@ -63,10 +62,6 @@ interface Channel {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function isSeen(): boolean {
-  return (globalThis as unknown as View).document?.visibilityState !== 'hidden';
 }
 
 type StateMessage = Extract<TabMessage, { readonly kind: 'state' }>;
@@ -99,13 +94,13 @@ interface Waiting {
 export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
   return (create) => (urlOf, options, listener) => {
     const view = globalThis as unknown as View;
-    if (view.navigator?.locks === undefined || view.BroadcastChannel === undefined) {
+    if (!view.navigator?.locks || !view.BroadcastChannel) {
       return create(urlOf, options, listener);
     }
 
     const { locks } = view.navigator;
     const { BroadcastChannel } = view;
-    const { storage, lastEventId = null, ...shared } = options;
+    const { storage: _storage, lastEventId = null, ...shared } = options;
     const id = String(Math.random()).slice(2);
     const own = new Map<string, OwnTopic>();
     const topicStates = new Map<string, ConnectionState>();
@@ -127,7 +122,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     let heard = true;
     let watch: ReturnType<typeof setInterval> | undefined;
     const places = createTopicPlaces(cursorOf, listener.onError);
-    let keeper: KeptPlace | undefined;
+    const kept = keepPlace(options, urlOf, () => places.textOf(own.keys()), listener.onError);
     /** Where the stream stood after the last event that was handled. */
     let handledCursor = '';
     /** What waits for a handler. */
@@ -154,7 +149,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         start();
         announce();
         const about = own.get(topic);
-        if (about !== undefined) {
+        if (about) {
           // Taken out and in again before anybody was told, it stays.
           about.wanted = true;
           return about.begun;
@@ -166,11 +161,11 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       },
       remove(topic) {
         const about = own.get(topic);
-        if (about !== undefined) about.wanted = false;
+        if (about) about.wanted = false;
         announce();
       },
       wake() {
-        if (leader !== undefined) leader.stream.wake();
+        if (leader) leader.stream.wake();
         else post({ kind: 'wake' });
       },
       close: () => close({ ...state, ...LEFT }),
@@ -178,22 +173,15 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
 
     function start(): void {
       if (sharedName !== '' || isClosed()) return;
-      const url = urlOf();
-      sharedName = `sse-channels/1 ${name} ${url}`;
-      keeper = keepPlace(
-        storage,
-        options.storageKey ?? `sse-channels:${url}`,
-        () => places.textOf(own.keys()),
-        (error) => listener.onError(failureOf('storage', error)),
-      );
+      sharedName = `sse-channels/1 ${name} ${urlOf()}`;
       channel = new BroadcastChannel(sharedName);
       channel.addEventListener('message', ({ data }) => hear(data as TabMessage));
       watch = setInterval(lookForLeader, SILENCE_MS * (0.8 + Math.random() / 2.5));
-      void join(keeper);
+      void join();
     }
 
-    async function join(keeping: KeptPlace): Promise<void> {
-      places.restore(await keeping.load());
+    async function join(): Promise<void> {
+      places.restore(await kept.load());
       for (const [topic, about] of own) about.handled = about.place ??= places.take(topic);
       // Held for as long as the tab lives: whoever gets it knows that it does not.
       await hold(`${sharedName} ${id}`, () => {
@@ -230,7 +218,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
 
     /** This tab leads. */
     async function take(): Promise<void> {
-      if (leader !== undefined || isClosed()) return;
+      if (leader || isClosed()) return;
       const over = new Promise<void>((resolve) => (resign = resolve));
       const answered = new Set<string>([id]);
       // Another tab may be seen while this one is hidden.
@@ -252,7 +240,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
 
     /** Waits for what the tabs that live want; one that does not answer, since it is frozen, is taken in later. */
     async function answers(answered: ReadonlySet<string>): Promise<void> {
-      if (channel === undefined) return;
+      if (!channel) return;
       // A server may hear later of the end of a connection than the browser of the end of its tab.
       if (wasOpen) await pause(END_MS);
       const until = Date.now() + ANSWERS_MS;
@@ -286,29 +274,24 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
 
     /** Whether the one that leads still does something: a phone puts tabs to sleep with their locks. */
     function lookForLeader(): void {
-      if (leader !== undefined || !joined) return;
-      if (!heard && isSeen()) void hold(sharedName, take, { steal: true });
+      if (leader || !joined) return;
+      if (!heard && !isHidden()) void hold(sharedName, take, { steal: true });
       heard = false;
       post({ kind: 'ping' });
     }
 
     function streamListener(): TopicStreamListener {
-      const isLeading = (): boolean => leader !== undefined && !isClosed();
       return {
         onError: listener.onError,
-        onState: () => {
-          if (isLeading()) tellState();
-        },
-        onTopic: () => {
-          if (isLeading()) tellState();
-        },
+        onState: tellState,
+        onTopic: tellState,
         onEnd(topic, reason, error) {
-          if (!isLeading()) return;
-          leader?.forget(topic);
+          if (!leader) return;
+          leader.forget(topic);
           tell({ kind: 'end', topic, reason, error: sentError(error) });
         },
         receive(event) {
-          if (leader === undefined || isClosed()) return undefined;
+          if (!leader) return undefined;
           const { stream, isAlone } = leader;
           const message: EventMessage = { kind: 'event', event, cursor: event.id ?? stream.cursor };
           post(message);
@@ -331,7 +314,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       telling = true;
       queueMicrotask(() => {
         telling = false;
-        if (leader === undefined || isClosed()) return;
+        if (!leader) return;
         const { stream } = leader;
         const topics = leader.topics().map((topic) => [topic, sentState(stream.stateOf(topic))] as const);
         tell({ kind: 'state', state: sentState(stream.state), topics, cursor: stream.cursor });
@@ -362,7 +345,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         if (joined) post(wants());
       } else if (kind === 'hear') {
         const about = message.to === id ? own.get(message.topic) : undefined;
-        if (about !== undefined) about.deaf = false;
+        if (about) about.deaf = false;
       } else if (kind === 'event') void takeEvent(message);
       else if (kind === 'end') {
         own.delete(message.topic);
@@ -387,7 +370,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     /** The timers of a leader that is hidden are late; this tab is not, if it is seen. */
     function wakeLater(): void {
       const { status, retryInMs } = state;
-      if (leader !== undefined || retryInMs === null || !isSeen()) return;
+      if (leader || retryInMs === null || isHidden()) return;
       if (status === 'stale') setTimeout(() => state.status === 'stale' && post({ kind: 'wake' }), retryInMs + LATE_MS);
     }
 
@@ -399,8 +382,8 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
     /** The stream stands there, and nothing came of it for this tab. */
     function pass(at: string): undefined {
       cursor = at;
-      if (newest === undefined) handledCursor = at;
-      else newest.cursor = at;
+      if (newest) newest.cursor = at;
+      else handledCursor = at;
     }
 
     function takeEvent({ event, cursor: at }: EventMessage): Promise<void> | undefined {
@@ -423,7 +406,7 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       }
       const about = own.get(topic ?? (data as { readonly topic?: string } | null)?.topic ?? '');
       const stands = event.id === undefined ? cursor : at;
-      if (about === undefined || about.deaf || !about.begun) return pass(stands);
+      if (!about || about.deaf || !about.begun) return pass(stands);
       if (kind === '$live') about.place = undefined;
       if (ownCursor !== undefined) {
         // Had already: it is given again for another tab. A log that went back is news for all.
@@ -441,18 +424,18 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       newest = { event, cursor, places: abouts.map((about) => [about, about.place]) };
       waiting.push(newest);
       if (waiting.length > MOST_WAITING) leaveOut();
-      if (handling !== undefined) return handling;
+      if (handling) return handling;
       const first = handNext();
-      if (first === undefined) return undefined;
+      if (!first) return undefined;
       return (handling = handleRest(first));
     }
 
     /** @returns a promise where a handler gave one */
     function handNext(): Promise<unknown> | undefined {
-      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      for (let next = waiting.shift(); next; next = waiting.shift()) {
         const one = next;
         const handled = listener.receive(one.event);
-        if (handled !== undefined) return handled.then(() => settle(one));
+        if (handled) return handled.then(() => settle(one));
         settle(one);
       }
       return undefined;
@@ -462,12 +445,11 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
       handledCursor = done.cursor ?? handledCursor;
       for (const [about, place] of done.places) about.handled = place;
       if (done === newest) newest = undefined;
-      void keeper?.save();
+      void kept.save();
     }
 
     async function handleRest(first: Promise<unknown>): Promise<void> {
-      for (let handled: Promise<unknown> | undefined = first; handled !== undefined; handled = handNext())
-        await handled;
+      for (let handled: Promise<unknown> | undefined = first; handled; handled = handNext()) await handled;
       handling = undefined;
     }
 
@@ -498,13 +480,13 @@ export function sharedTabs({ name = '' }: SharedTabsOptions = {}): TabsFeature {
         announcing = false;
         if (!joined || isClosed()) return;
         for (const [topic, { wanted }] of own) if (!wanted) own.delete(topic);
-        if (leader === undefined) post(wants());
-        else leader.take(wants());
+        if (leader) leader.take(wants());
+        else post(wants());
       }, 0);
     }
 
     function wants(): TabWants {
-      const topics = Array.from(own)
+      const topics = [...own]
         .filter(([, { wanted }]) => wanted)
         .map(([topic, { begun, place = null }]) => ({ topic, begun, place }));
       return { kind: 'want', from: id, cursor, topics };

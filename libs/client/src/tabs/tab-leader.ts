@@ -36,12 +36,12 @@ export function createTabLeader(open: () => SharedTopicStream, { onTab, onHeard 
     stream,
     take({ from, cursor, topics }) {
       const before = tabs.get(from);
-      if (before === undefined) onTab(from);
+      if (!before) onTab(from);
       const wanted = { cursor, topics: new Map(topics.map((topic) => [topic.topic, topic])) };
       tabs.set(from, wanted);
       if (!begun) return;
       for (const topic of topics) if (before?.topics.has(topic.topic) !== true) join(from, topic, cursor);
-      if (before !== undefined) leave(before.topics.keys());
+      if (before) leave(before.topics.keys());
     },
     drop(tab) {
       const topics = tabs.get(tab)?.topics.keys() ?? [];
@@ -51,11 +51,11 @@ export function createTabLeader(open: () => SharedTopicStream, { onTab, onHeard 
     forget(topic) {
       for (const tab of tabs.values()) tab.topics.delete(topic);
     },
-    topics: () => Array.from(new Set(Array.from(tabs.values()).flatMap(({ topics }) => Array.from(topics.keys())))),
+    topics: () => Array.from(new Set([...tabs.values()].flatMap(({ topics }) => [...topics.keys()]))),
     isAlone: () => tabs.size < 2,
     begin() {
       begun = true;
-      const all = Array.from(tabs.values());
+      const all = [...tabs.values()];
       // Where the first of them stands all go on: the others drop what they had.
       const cursor = all.map((tab) => tab.cursor).reduce(earlier, '');
       const places = new Map<string, string>();
@@ -79,7 +79,7 @@ export function createTabLeader(open: () => SharedTopicStream, { onTab, onHeard 
 
   /** Takes out what nobody wants any more. */
   function leave(topics: Iterable<string>): void {
-    const wanted = Array.from(tabs.values());
+    const wanted = [...tabs.values()];
     for (const topic of topics) if (!wanted.some((tab) => tab.topics.has(topic))) stream.remove(topic);
   }
 }
