@@ -37,11 +37,31 @@ class LiveController {
   few() {}
 }
 
+@Controller()
+class ManyController {
+  @SseChannel(ordersChannel, 'orders/:orderId/events')
+  orders(@Param('orderId', ParseIntPipe) orderId: number) {
+    return ordersChannel.topic({ orderId });
+  }
+
+  @SseHub('many', { channels: [ordersChannel] })
+  many() {}
+
+  @SseHub('hundred', { channels: [ordersChannel], maxTopics: 100 })
+  hundred() {}
+}
+
 @Module({
   imports: [SseChannelsModule.forRoot({ heartbeatMs: 500, retryMs: 10, limits: { topicsPerConnection: 150 } })],
   controllers: [LiveController],
 })
 class LiveModule {}
+
+@Module({
+  imports: [SseChannelsModule.forRoot({ heartbeatMs: 500, retryMs: 10, limits: { topicsPerConnection: 1_500 } })],
+  controllers: [ManyController],
+})
+class ManyModule {}
 
 type Channels = typeof ordersChannel | typeof newsChannel;
 
@@ -175,4 +195,81 @@ describe.each(adapters)('the client of a hub, on $adapter', ({ make }) => {
 
     expect(one.numbers).toEqual([1, 2]);
   });
+});
+
+describe.each(adapters)('the client of a hub that wants 1,200 topics, on $adapter', ({ make }) => {
+  let running: RunningApp;
+  let bus: EventBus;
+  let client: SseHubClient<typeof ordersChannel>;
+
+  beforeEach(async () => {
+    running = await startApp(make, ManyModule);
+    bus = running.app.get(EventBus);
+  });
+
+  afterEach(async () => {
+    client.close();
+    await running.app.close();
+  });
+
+  const publish = (orderId: number, number: number): Promise<string> =>
+    bus.publish(ordersChannel.topic({ orderId }), Counted, { number });
+  const stream = () => bus.connections.list().find(({ topics }) => topics.length > 0);
+
+  function followAll(path: string) {
+    client = createSseClient<typeof ordersChannel>(`${running.url}/${path}`, { hub, retryMs: 10, maxRetryMs: 50 });
+    return Array.from({ length: 1_200 }, (_, orderId) => follow(orderId));
+  }
+  function follow(orderId: number) {
+    const subscription = client.subscribe('orders/:orderId', { orderId });
+    const numbers: number[] = [];
+    subscription.on('number.counted', ({ number }) => numbers.push(number));
+    return { subscription, numbers };
+  }
+
+  it('is given all of them where they may be as many, and misses nothing of any when it comes back', async () => {
+    const followed = followAll('many');
+    await eventually(
+      () => followed.every(({ subscription }) => subscription.state.status === 'open'),
+      'all topics',
+      20_000,
+    );
+    await Promise.all(followed.map((_, orderId) => publish(orderId, 1)));
+    await eventually(() => followed.every(({ numbers }) => numbers.length === 1), 'an event of each', 20_000);
+    const before = stream()?.id;
+    (running.app.getHttpServer() as Server).closeAllConnections();
+    await Promise.all(followed.map((_, orderId) => publish(orderId, 2)));
+    await eventually(() => followed.every(({ numbers }) => numbers.length >= 2), 'what came meanwhile', 20_000);
+
+    expect(followed.every(({ numbers }) => numbers.join() === '1,2')).toBe(true);
+    expect(stream()?.topics).toHaveLength(1_200);
+    expect(stream()?.id).not.toBe(before);
+  }, 60_000);
+
+  it('is given as many as may be, told of each beyond alone, and given another when one was let go', async () => {
+    const followed = followAll('hundred');
+    const [given, refused] = [followed.slice(0, 100), followed.slice(100)];
+    await eventually(
+      () => refused.every(({ subscription }) => subscription.state.status === 'closed'),
+      'refusals',
+      20_000,
+    );
+    await Promise.all(followed.map((_, orderId) => publish(orderId, 1)));
+    await eventually(() => given.every(({ numbers }) => numbers.length === 1), 'an event of each', 20_000);
+    given[0]?.subscription.close();
+    const late = follow(1_100);
+    await eventually(() => late.subscription.state.status === 'open', 'the place that became free');
+    await publish(1_100, 2);
+    await eventually(() => late.numbers.length === 1, 'its event');
+
+    expect(
+      new Set(refused.map(({ subscription: { state, topic } }) => state.error?.message.replace(topic, '…'))),
+    ).toEqual(
+      new Set([
+        '…: One stream carries 100 topics at most ("maxTopics" of the hub, "limits.topicsPerConnection"); let another go first.',
+      ]),
+    );
+    expect(given.slice(1).every(({ subscription }) => subscription.state.status === 'open')).toBe(true);
+    expect(stream()?.topics).toHaveLength(100);
+  }, 60_000);
 });

@@ -166,7 +166,13 @@ describe.each(adapters)('hubs of nodes that share a backplane, on $adapter', ({ 
         removed: ['orders/1'],
         refused: [
           { topic: 'orders/300', status: 403, message: 'Order 300 is not yours', comeBack: false },
-          { topic: 'orders/4', status: 400, message: 'One stream carries 4 topics at most.', comeBack: false },
+          {
+            topic: 'orders/4',
+            status: 400,
+            message:
+              'One stream carries 4 topics at most ("maxTopics" of the hub, "limits.topicsPerConnection"); let another go first.',
+            comeBack: false,
+          },
         ],
       },
     });

@@ -811,4 +811,70 @@ describe('long-polling a hub', () => {
     expect([one.told, two.told]).toEqual([[['a', 'e~0-7']], [['b', 'e~4-0']]]);
     expect([one.states.at(-1), two.states.at(-1)]).toEqual(['open opened', 'open opened']);
   });
+
+  it('names a thousand topics in a request, and adds the others when the stream is there, from where it began without them', async () => {
+    connect();
+    for (let order = 0; order < 1_200; order += 1) follow(order);
+    await advance(0);
+    const all = Array.from({ length: 1_200 }, (_, order) => `orders/${order}`);
+    const first = server.requests[0] as ScriptedRequest;
+    const stream = first.stream();
+    await opened(stream, all.slice(0, 1_000), 'e~1-0');
+    await advance(0);
+    const second = server.requests[1] as ScriptedRequest;
+    answer(second);
+    await opened(stream, all.slice(1_000), 'e~1-0');
+    await event(stream, 1, 'one', 'e~2-0');
+    void stream.end();
+    await advance(1_000);
+    const third = server.requests[2] as ScriptedRequest;
+    await opened(third.stream(), all.slice(0, 1_000), 'e~3-0', 'c2');
+    await advance(0);
+    const fourth = server.requests[3] as ScriptedRequest;
+
+    expect(bodyOf(first)).toEqual({ topics: all.slice(0, 1_000) });
+    expect(bodyOf(second)).toEqual({
+      add: all.slice(1_000).map((name) => ({ topic: name, lastEventId: null })),
+      remove: [],
+    });
+    expect(new Headers(third.init.headers).get('last-event-id')).toBe('e~2-0');
+    expect(bodyOf(third)).toEqual({ topics: all.slice(0, 1_000) });
+    expect(bodyOf(fourth)).toEqual({
+      add: all.slice(1_000).map((name) => ({ topic: name, lastEventId: 'e~2-0' })),
+      remove: [],
+    });
+  });
+
+  it('names no more of a request than a body may hold', async () => {
+    connect();
+    const subject = 'x'.repeat(1_000);
+    for (let order = 0; order < 200; order += 1) {
+      client.subscribe('news/:subject', { subject: `${subject}${order}` }).on(() => undefined);
+    }
+    await advance(0);
+    const { init } = server.requests[0] as ScriptedRequest;
+
+    expect((init.body as string).length).toBeGreaterThan(80_000);
+    expect((init.body as string).length).toBeLessThan(100_000);
+  });
+
+  it('refuses those alone that a long poll cannot name', async () => {
+    connect({ longPoll: 'always' });
+    const followed = Array.from({ length: 1_001 }, (_, order) => follow(order));
+    await advance(0);
+    const request = server.requests[0] as ScriptedRequest;
+    request.respond(
+      new Response(JSON.stringify({ events: [], cursor: 'e~1-0' }), {
+        headers: { 'content-type': 'application/json' },
+      }),
+    );
+    await advance(0);
+    const late = follow(2_000);
+    await advance(0);
+
+    expect((bodyOf(request) as { topics: string[] }).topics).toHaveLength(1_000);
+    const refused = followed.filter(({ subscription }) => subscription.state.status === 'closed');
+    expect(refused.map(({ subscription }) => subscription.topic)).toEqual(['orders/1000']);
+    expect(late.states.at(-1)).toBe('closed refused 400');
+  });
 });

@@ -11,6 +11,12 @@ import { createTopicPlaces } from './topic-places.js';
 
 /** More topics than a URL of this length holds go in a body. */
 const URL_LENGTH = 1_800;
+/** So many topics any hub lets one request name. */
+const MOST_NAMES = 1_000;
+/** What a body may be long: servers with Express' own parser take 100 kB. */
+const BODY_LENGTH = 90_000;
+/** What a topic takes of it beside its name and its place. */
+const ENTRY_LENGTH = 32;
 /** How long the answer to a change is waited for. */
 const PATIENCE_MS = 30_000;
 /** After so long a topic that could not be given for now is asked for again. */
@@ -108,14 +114,17 @@ export function createTopicStream(
         if (!topic.wanted) topics.delete(name);
         // A cursor that an application has brought is for the topics that it begins with.
         if (!begun && topic.place === null && connection.cursor !== '') topic.place = undefined;
-        topic.asked = true;
-        topic.leaving = topic.joining = topic.outdated = false;
+        topic.asked = topic.leaving = topic.joining = topic.outdated = false;
       }
       begun = true;
-      const covers = [...topics.values()].some(({ place }) => place === undefined);
+      const named = thatFit([...topics]);
+      for (const [, topic] of named) topic.asked = true;
+      // The others are added when the stream is there.
+      for (const topic of topics.values()) if (!topic.asked) leaveBehind(topic, connection.state.reason);
+      const covers = named.some(([, { place }]) => place === undefined);
       if (!covers) connection.moveTo('');
       const question = questionOf(
-        Array.from(topics, ([topic, { place }]) =>
+        named.map(([topic, { place }]) =>
           place === undefined || (place === null && !covers) ? topic : { topic, lastEventId: place },
         ),
       );
@@ -267,12 +276,16 @@ export function createTopicStream(
   /** A topic is asked for again in a while. */
   function later(name: string, topic: Standing, reason: StateReason): void {
     topic.given = topic.asked = topic.joining = false;
-    topic.reason = reason;
-    // The stream goes on without it, and its cursor with the stream.
-    if (topic.place === undefined) topic.place = connection.cursor;
+    leaveBehind(topic, reason);
     topic.againAt = Date.now() + AGAIN_MS * (0.5 + Math.random());
     listener.onTopic(name);
     changeIn(0);
+  }
+
+  /** The stream goes on without it, and its cursor with the stream. */
+  function leaveBehind(topic: Standing, reason: StateReason): void {
+    topic.reason = reason;
+    if (topic.place === undefined) topic.place = connection.cursor;
   }
 
   function changeIn(delayMs: number): void {
@@ -292,48 +305,56 @@ export function createTopicStream(
     // From here on others know, or will as soon as they can be told.
     for (const topic of topics.values()) topic.left ||= !topic.wanted;
     if (changing) return;
-    const wanted = [...topics.values()].some((topic) => topic.wanted);
-    if (!wanted) {
+    const wanted = [...topics].filter(([, topic]) => topic.wanted);
+    if (wanted.length === 0) {
       topics.clear();
       return connection.rest();
     }
     connection.start();
     const { status: state, transport } = connection.state;
-    const lacking = [...topics].filter(([, topic]) => topic.wanted && !topic.asked);
+    const isPolling = transport === 'long-poll';
+    if (isPolling) {
+      // Nothing can be added to it: each request names them all.
+      const message = `One long poll names ${MOST_NAMES} topics at most; let another go first.`;
+      for (const [topic] of wanted.slice(thatFit(wanted).length))
+        refuse({ topic, status: 400, message, comeBack: false });
+    }
     const now = Date.now();
-    const added = lacking.filter(([, { againAt }]) => againAt <= now);
-    for (const [, { againAt }] of lacking) if (againAt > now) changeIn(againAt - now);
-    const removed = [...topics].filter(([, topic]) => !topic.wanted && topic.asked);
-    const joined = [...topics].filter(([, topic]) => topic.given && topic.joins.length > 0 && !topic.joining);
-    if (state !== 'open' || added.length + removed.length + joined.length === 0) return;
-    if (transport === 'long-poll') {
+    const due = thatFit([...topics].filter(([, topic]) => isDue(topic, now)));
+    for (const { asked, againAt } of topics.values()) if (!asked && againAt > now) changeIn(againAt - now);
+    if (state !== 'open' || due.length === 0) return;
+    if (isPolling) {
       // Nothing is given again there: who joins is given what comes from now on, and is to be told at once that it is.
-      for (const [, topic] of joined) {
-        topic.asked = false;
+      for (const [, topic] of due) {
+        if (topic.joins.length > 0) topic.asked = false;
         for (const { given } of topic.joins.splice(0)) given();
       }
       return connection.renew();
     }
     if (id === undefined) return;
     const own = id;
-    for (const [, topic] of added) topic.asked = true;
-    for (const [, topic] of joined) topic.joining = true;
-    for (const [, topic] of removed) {
-      topic.asked = false;
-      topic.leaving = true;
+    const add: Array<Exclude<Wish, string>> = [];
+    const remove: string[] = [];
+    for (const [name, topic] of due) {
+      if (!topic.wanted) {
+        remove.push(name);
+        topic.asked = false;
+        topic.leaving = true;
+      } else if (topic.asked) {
+        add.push({ topic: name, lastEventId: topic.joins[0]?.place ?? null });
+        topic.joining = true;
+      } else {
+        add.push({ topic: name, lastEventId: topic.place ?? null });
+        topic.asked = true;
+      }
     }
     changing = true;
-    const add = [
-      ...added.map(([topic, { place = null }]) => ({ topic, lastEventId: place })),
-      ...joined.map(([topic, { joins }]) => ({ topic, lastEventId: joins[0]?.place ?? null })),
-    ];
-    const remove = removed.map(([name]) => name);
     const [status, answer] = await ask({ path: `/${own}`, body: { add, remove } });
     changing = false;
     // Another stream was asked for everything.
     if (own === id) {
       if (status === 200) (answer as Changed).refused.forEach(refuse);
-      else if (status === 400 || status === 401 || status === 403) {
+      else if (status === 400 || status === 401 || status === 403 || status === 413) {
         const message = `${status}: ${String(answer)}`;
         for (const topic of add) refuse({ ...topic, status, message, comeBack: false });
       } else connection.renew();
@@ -366,6 +387,21 @@ type Refusal = ErrorData & { readonly topic: string };
 type Changed = { readonly refused: readonly Refusal[] };
 type Ending = ClosingData & { readonly topic: string };
 type Wish = string | { readonly topic: string; readonly lastEventId: string | null };
+
+/** Whether the stream is to be told of it: to leave it out, to give it once more, or to give it. */
+function isDue({ wanted, asked, given, joins, joining, againAt }: Standing, now: number): boolean {
+  if (!wanted) return !!asked;
+  return asked ? !!given && joins.length > 0 && !joining : againAt <= now;
+}
+
+/** The first of them, as many as one request may name. */
+function thatFit(topics: ReadonlyArray<[string, Standing]>): ReadonlyArray<[string, Standing]> {
+  let length = 0;
+  return topics.slice(0, MOST_NAMES).filter(([name, { place }]) => {
+    length += name.length + (place?.length ?? 0) + ENTRY_LENGTH;
+    return length < BODY_LENGTH;
+  });
+}
 
 /** In the URL where it holds them. */
 function questionOf(topics: readonly Wish[]): Question {

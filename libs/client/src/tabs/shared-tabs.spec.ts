@@ -415,8 +415,8 @@ describe('tabs that share', () => {
     expect(cursors).toEqual(['e~3-0', 'e~4-0']);
     expect(bodyOf(change)).toEqual({
       add: [
-        { topic: 'orders/2', lastEventId: 'e~4-0' },
         { topic: 'orders/1', lastEventId: 'e~3-0' },
+        { topic: 'orders/2', lastEventId: 'e~4-0' },
       ],
       remove: [],
     });

@@ -122,6 +122,6 @@ export class HubStream implements ChangeableStream {
 
 /** The answer for topics that a stream has no room for. */
 export function refusedFor(most: number, surplus: readonly WantedTopic[]): RefusedTopic[] {
-  const message = `One stream carries ${most} topics at most.`;
+  const message = `One stream carries ${most} topics at most ("maxTopics" of the hub, "limits.topicsPerConnection"); let another go first.`;
   return surplus.map(({ name }) => ({ topic: name, status: 400, message, comeBack: false }));
 }

@@ -48,7 +48,11 @@ export function changesInBody(body: unknown, names: number): TopicChanges {
 
 /** Before anything of them is looked at. */
 function checkCount(count: number, names: number): void {
-  if (count > names) throw new BadRequestException(`One request names ${names} topics at most, not ${count}.`);
+  if (count > names) {
+    throw new BadRequestException(
+      `One request names ${names} topics at most, not ${count}; add the others when the stream is open.`,
+    );
+  }
 }
 
 function wantedIn(list: unknown, property: string, names: number): WantedTopic[] {
