@@ -25,6 +25,9 @@ import { NewestRecords } from './newest-records.js';
 /** Records read from the log at a time. */
 const PAGE_LIMIT = 128;
 
+/** So many there have been. */
+let feeds = 0;
+
 /** What a feed tells its hub. */
 export interface FeedListener {
   /** The ring has something new for the feed's subscriptions. */
@@ -40,7 +43,11 @@ export class Feed {
   /** Woken when something new is there, each turn at most once. */
   readonly wakers = new Set<Waker>();
   /** Those who are given what is new without being woken; undefined as long as there was none. */
-  level: LevelReaders | undefined;
+  level: LevelReaders<RingPlace> | undefined;
+  /** The same of sets of topics that this one is part of. */
+  setsLevel: Set<LevelReaders<unknown>> | undefined;
+  /** Its own among all feeds. */
+  readonly number = (feeds += 1);
   /** Resolves when the feed is live; rejects when the backplane did not let it be. */
   readonly ready: Promise<void>;
   isLive = false;

@@ -1,6 +1,8 @@
 /** A ring of framed records: encoded once, shared by all subscriptions of a feed, in batches that they share too. */
 import { compareOffsets, type Offset } from '@sse-channels/protocol';
 import type { EventRecord } from '../backplane/backplane.js';
+import { BATCH_BYTES } from '../connection/source.js';
+import type { LevelPath, LevelStep } from './level-readers.js';
 
 /**
  * How an event names its topic: `plain`, not at all, in a stream of one; `topic`, in a line of its own, which EventSource ignores;
@@ -69,7 +71,7 @@ const MAX_RING_RECORDS = 1_024;
 const MAX_RING_BYTES = 262_144;
 const COMPACT_AT = 256;
 
-export class FrameRing {
+export class FrameRing implements LevelPath<RingPlace> {
   /** Every record after this offset is in the ring. */
   floor: Offset;
   /** The index of the last gap that led back to an earlier offset; whoever meets it goes back too. */
@@ -105,6 +107,11 @@ export class FrameRing {
     return this.#base + this.#records.length;
   }
 
+  /** The offset of the newest record, or where the ring begins as long as there is none. */
+  get newest(): Offset {
+    return this.#records.at(-1)?.offset ?? this.floor;
+  }
+
   /** Whether it holds a gap that led back. */
   get isRewound(): boolean {
     return this.rewoundAt !== undefined && this.rewoundAt >= this.#start;
@@ -116,8 +123,8 @@ export class FrameRing {
 
   /** @param goesBack for a gap: what was known so far says nothing of what comes, whatever its offset */
   push(framed: FramedRecord, goesBack = false): void {
-    const newest = this.#records.at(-1)?.offset ?? this.floor;
-    if (goesBack || (framed.record === null && compareOffsets(framed.offset, newest) < 0)) this.#rewind(framed.offset);
+    if (goesBack || (framed.record === null && compareOffsets(framed.offset, this.newest) < 0))
+      this.#rewind(framed.offset);
     this.#records.push(framed);
     this.#bytes += framed.frame.length;
     this.totalBytes += framed.frame.length;
@@ -180,6 +187,20 @@ export class FrameRing {
     let batches = form === 'plain' ? this.#plain : this.#formed.get(form);
     if (batches === undefined) this.#formed.set(form, (batches = new Batches()));
     return batches.get(from, () => this.#join(from, maxBytes, form));
+  }
+
+  isAtEnd({ index }: RingPlace): boolean {
+    return index === this.end;
+  }
+
+  leadsOn({ index }: RingPlace): boolean {
+    return index >= this.#start && (this.rewoundAt === undefined || index > this.rewoundAt);
+  }
+
+  next(place: RingPlace, form?: FrameForm): LevelStep<RingPlace> | null {
+    if (this.isAtEnd(place)) return null;
+    const { end, offset, bytes, ringBytes } = this.batch(place.index, BATCH_BYTES, form);
+    return { bytes, place: { offset, index: end, bytes: place.bytes + ringBytes } };
   }
 
   #join(from: number, maxBytes: number, form: FrameForm): Batch {

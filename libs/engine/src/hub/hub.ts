@@ -21,6 +21,7 @@ import { Feed, type FeedListener } from './feed.js';
 import type { FrameForm } from './frame-ring.js';
 import { Pass } from './pass.js';
 import { Subscription, type StartPosition, type SubscriptionView } from './subscription.js';
+import { TopicSets } from './topic-set.js';
 import { TopicSource, type Opening } from './topic-source.js';
 
 /** The timer that heartbeats and expiries share looks this often within the shortest heartbeat, and at least once a second. */
@@ -120,6 +121,8 @@ export class Hub {
   readonly #feeds = new Map<string, Feed>();
   /** Feeds whose news are going out. */
   readonly #passes = new Map<Feed, Pass>();
+  /** What streams of several topics have in common. */
+  readonly #sets = new TopicSets();
   #flushing: NodeJS.Immediate | undefined;
   #window: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -170,7 +173,9 @@ export class Hub {
   ): Promise<Source> {
     const subscriptions = await this.#subscribe(requests, lastEventId, options);
     const [only] = subscriptions;
-    return only !== undefined && subscriptions.length === 1 ? only : new TopicSource(subscriptions, this.#passes);
+    return only !== undefined && subscriptions.length === 1
+      ? only
+      : new TopicSource(subscriptions, this.#passes, this.#sets);
   }
 
   /**
@@ -189,6 +194,7 @@ export class Hub {
     return new TopicSource(
       subscriptions,
       this.#passes,
+      this.#sets,
       new Set(subscriptions.filter(({ feed }) => apart.has(feed.topic.name))),
     );
   }

@@ -219,7 +219,14 @@ describe('readers that stand level', () => {
     level.join(reader, ring.placeAfter('1-0'), sink);
     ring.push({ offset: '0-5', frame, record: null }, true);
 
-    expect([level.areDue, level.give(10), reader.seat, sink.writes, level.areDue]).toEqual([true, 0, -1, [], false]);
+    expect([level.areDue, level.letGoAstray(), reader.seat, level.give(10), sink.writes, level.areDue]).toEqual([
+      true,
+      true,
+      -1,
+      0,
+      [],
+      false,
+    ]);
   });
 
   it('are given nothing after a heartbeat that their peers did not take', async () => {

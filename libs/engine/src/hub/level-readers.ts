@@ -1,11 +1,9 @@
 /**
- * Readers of a feed that stand level: each was given all that the ring has, is given the same as the others, and takes it. Where they
- * stand is known of all together, so that a delivery touches nothing of a reader but its sink; most of what a delivery costs beside the
- * kernel's write is waiting for memory.
+ * Readers that stand level: each was given all there is, is given the same as the others, and takes it. Where they stand is known of
+ * all together, so that a delivery touches nothing of a reader but its sink; most of what a delivery costs beside the kernel's write is
+ * waiting for memory.
  */
 import type { Sink } from '../connection/sink.js';
-import { BATCH_BYTES } from '../connection/source.js';
-import type { FrameRing, RingPlace } from './frame-ring.js';
 
 /** Seats of those who left stay empty until there are more than this, and more than of those who stayed. */
 const MAX_EMPTY = 64;
@@ -15,29 +13,44 @@ export interface LevelReader {
   seat: number;
   /** Its peer does not keep up: it has what was given, and leaves. */
   onFull(): void;
-  /** It leaves, and finds its own way: the ring has gone on without them all. */
+  /** It leaves, and finds its own way: what is given has gone on without them all. */
   letGo(): void;
 }
 
-export class LevelReaders {
+/** What they are given, from the places where they may stand: a ring's records, or those of several rings. */
+export interface LevelPath<Place> {
+  /** Whether there is nothing after a place. */
+  isAtEnd(place: Place): boolean;
+  /** Whether it goes on from a place: what follows there may be for each of them another. */
+  leadsOn(place: Place): boolean;
+  /** What follows now, of a place from which it leads on; null for nothing. */
+  next(place: Place): LevelStep<Place> | null;
+}
+
+export interface LevelStep<Place> {
+  readonly bytes: Buffer;
+  /** Where they stand with them. */
+  readonly place: Place;
+}
+
+export class LevelReaders<Place> {
   /** When bytes were written to them last, by the clock that is never set; 0: not yet. */
   writtenAt = 0;
 
-  readonly #ring: FrameRing;
+  readonly #path: LevelPath<Place>;
   /** Each at its reader's seat; a delivery goes through these alone. */
   #sinks: Array<Sink | undefined> = [];
   #readers: Array<LevelReader | undefined> = [];
   #empty = 0;
   /** Where they stand. */
-  #place: RingPlace;
-  #rewoundAt: number | undefined;
+  #place: Place;
   /** What is being given, and where those stand who have it already: the ones before a seat. */
   #bytes: Buffer | null = null;
-  #next: RingPlace;
+  #next: Place;
   #reached = 0;
 
-  constructor(ring: FrameRing, place: RingPlace) {
-    this.#ring = ring;
+  constructor(path: LevelPath<Place>, place: Place) {
+    this.#path = path;
     this.#place = this.#next = place;
   }
 
@@ -45,14 +58,12 @@ export class LevelReaders {
    * Takes a reader in that was given all there is.
    * @returns false where the others are not so far, or on their way
    */
-  join(reader: LevelReader, place: RingPlace, sink: Sink): boolean {
-    const ring = this.#ring;
-    if (this.#bytes !== null || place.index !== ring.end) return false;
+  join(reader: LevelReader, place: Place, sink: Sink): boolean {
+    const path = this.#path;
+    if (this.#bytes !== null || !path.isAtEnd(place)) return false;
     this.#closeRanks();
-    if (this.#sinks.length === this.#empty) {
-      this.#place = place;
-      this.#rewoundAt = ring.rewoundAt;
-    } else if (this.#place.index !== place.index) return false;
+    if (this.#isEmpty) this.#place = place;
+    else if (!path.isAtEnd(this.#place)) return false;
     reader.seat = this.#sinks.length;
     this.#sinks.push(sink);
     this.#readers.push(reader);
@@ -65,24 +76,31 @@ export class LevelReaders {
     this.#empty += 1;
   }
 
-  placeOf({ seat }: LevelReader): RingPlace {
+  placeOf({ seat }: LevelReader): Place {
     return this.#bytes !== null && seat < this.#reached ? this.#next : this.#place;
   }
 
   /** Whether some were given what others still are to be. */
-  get isGiving(): boolean {
+  get areOnTheirWay(): boolean {
     return this.#bytes !== null;
   }
 
-  /** Whether there is something for them. */
+  /** Whether there may be something for them. */
   get areDue(): boolean {
-    return this.isGiving || (this.#sinks.length > this.#empty && this.#place.index !== this.#ring.end);
+    return this.areOnTheirWay || (!this.#isEmpty && !this.#path.isAtEnd(this.#place));
+  }
+
+  /** Has them all leave where that is the only way on. @returns whether it was */
+  letGoAstray(): boolean {
+    if (this.areOnTheirWay || this.#isEmpty || this.#path.leadsOn(this.#place)) return false;
+    for (const reader of this.#readers) reader?.letGo();
+    return true;
   }
 
   /**
    * Gives some of them what is due.
    * @param most to how many
-   * @returns to how many; none when they had to leave
+   * @returns to how many
    */
   give(most: number): number {
     const bytes = this.#bytes ?? this.#begin();
@@ -106,17 +124,17 @@ export class LevelReaders {
   }
 
   #begin(): Buffer | null {
-    const ring = this.#ring;
-    if (this.#place.index < ring.start || this.#rewoundAt !== ring.rewoundAt) {
-      for (const reader of this.#readers) reader?.letGo();
-      return null;
-    }
+    if (this.#isEmpty) return null;
+    const step = this.#path.next(this.#place);
+    if (step === null) return null;
     this.#closeRanks();
-    const { index, bytes: before } = this.#place;
-    const { end, offset, bytes, ringBytes } = ring.batch(index, BATCH_BYTES);
-    this.#next = { offset, index: end, bytes: before + ringBytes };
+    this.#next = step.place;
     this.#reached = 0;
-    return (this.#bytes = bytes);
+    return (this.#bytes = step.bytes);
+  }
+
+  get #isEmpty(): boolean {
+    return this.#sinks.length === this.#empty;
   }
 
   #closeRanks(): void {

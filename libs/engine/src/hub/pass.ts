@@ -1,25 +1,35 @@
 /** A pass: news of one feed on their way to those who follow it, in turns of the event loop. */
 import type { Waker } from '../connection/source.js';
 import type { Feed } from './feed.js';
+import type { LevelReaders } from './level-readers.js';
 
-/** It goes in rounds: first those who stand level, with one batch for all; then each of the others, with what there is by its turn. */
+/**
+ * It goes in rounds: first those who stand level, in the topic alone or in a set of topics, with one batch for all of each; then each of
+ * the others, with what there is by its turn.
+ */
 export class Pass {
   readonly #feed: Feed;
-  #levelHadTurn = false;
+  /** Those who stand level whose turn it is, and those of the feed's sets who come after them. */
+  #level: LevelReaders<unknown> | undefined;
+  #sets: Iterator<LevelReaders<unknown>> | undefined;
+  /** There may be more for some who stand level. */
+  #levelAgain = false;
   #wakers: Iterator<Waker>;
   #woken = 0;
-  /** The round is for so many of them, the first ones. */
+  /** The round is for so many of the others, the first ones. */
   #length = Infinity;
-  /** So many have had their turn when the last news came. */
+  /** So many of them have had their turn when the last news came. */
   #again = 0;
 
   constructor(feed: Feed) {
     this.#feed = feed;
     this.#wakers = feed.wakers.values();
+    this.#beginLevel();
   }
 
   /** There is more than those know who had their turn. */
   onNews(): void {
+    this.#levelAgain = true;
     this.#length = Infinity;
     this.#again = this.#woken;
   }
@@ -31,24 +41,24 @@ export class Pass {
   move(most: number): number {
     let moved = 0;
     while (moved < most) {
-      if (!this.#levelHadTurn) {
-        moved += this.#moveLevel(most - moved);
+      if (this.#level !== undefined) {
+        moved += this.#moveLevel(this.#level, most - moved);
       } else if (!this.#wakeNext()) {
-        if (this.#again === 0 && this.#feed.level?.areDue !== true) break;
+        if (this.#again === 0 && !this.#levelAgain) break;
         this.#begin();
       } else moved += 1;
     }
     return moved;
   }
 
-  #moveLevel(most: number): number {
-    const { level } = this.#feed;
-    this.#levelHadTurn = true;
-    if (level === undefined || !level.areDue) return 0;
-    const given = level.give(most);
-    if (level.isGiving) this.#levelHadTurn = false;
+  #moveLevel(level: LevelReaders<unknown>, most: number): number {
     // Those who had to leave are among the others now.
-    else if (given === 0) this.#length = Infinity;
+    if (level.letGoAstray()) this.#length = Infinity;
+    const wereOnTheirWay = level.areOnTheirWay;
+    const given = level.give(most);
+    if (level.areOnTheirWay) return given;
+    if ((wereOnTheirWay || given > 0) && level.areDue) this.#levelAgain = true;
+    this.#level = this.#sets?.next().value;
     return given;
   }
 
@@ -62,9 +72,16 @@ export class Pass {
   }
 
   #begin(): void {
-    this.#levelHadTurn = false;
     this.#wakers = this.#feed.wakers.values();
     this.#length = this.#again;
     this.#again = this.#woken = 0;
+    this.#beginLevel();
+  }
+
+  #beginLevel(): void {
+    const { level, setsLevel } = this.#feed;
+    this.#levelAgain = false;
+    this.#sets = setsLevel?.values();
+    this.#level = level ?? this.#sets?.next().value;
   }
 }

@@ -14,7 +14,7 @@ import type { Sink } from '../connection/sink.js';
 import type { SinkOwner, Source, SourceOutcome, Waker } from '../connection/source.js';
 import type { Feed } from './feed.js';
 import { reidentify } from './frame-id.js';
-import { gatherFrames, type FramedRecord, type FrameForm } from './frame-ring.js';
+import { gatherFrames, type FramedRecord, type FrameForm, type RingPlace } from './frame-ring.js';
 import type { LevelReader } from './level-readers.js';
 import type { NewestRecord } from './newest-records.js';
 
@@ -164,9 +164,36 @@ export class Subscription implements Source, LevelReader {
   }
 
   serve(sink: Sink): void {
-    if (this.#view !== null || this.#joining || this.outcome !== null || !this.#takesBatches) return;
-    const place = { offset: this.offset, index: this.#index, bytes: this.#bytes };
-    if (this.#owner !== undefined && this.feed.joinLevel(this, place, sink)) this.feed.wakers.delete(this.#owner);
+    const place = this.#view === null && !this.#joining ? this.levelPlace : null;
+    if (place === null || this.#owner === undefined) return;
+    if (this.feed.joinLevel(this, place, sink)) this.feed.wakers.delete(this.#owner);
+  }
+
+  /** Whether it is given what the ring has as all are who see the topic in one form. */
+  get isAlike(): boolean {
+    const view = this.#view;
+    return view === null || (view.filter === null && view.seal === null);
+  }
+
+  /** How its events name their topic. */
+  get form(): FrameForm {
+    return this.#view?.form ?? 'plain';
+  }
+
+  /** Where it stands with all that the ring has; null where it has not, or may be given what follows in another way than others. */
+  get levelPlace(): RingPlace | null {
+    if (this.outcome !== null || !this.#takesBatches || this.#index !== this.feed.ring.end) return null;
+    // What the log showed it already would come as well.
+    if (this.#joining && !this.feed.covers(this.offset)) return null;
+    return { offset: this.offset, index: this.#index, bytes: this.#bytes };
+  }
+
+  /** It was given all up to a place, together with others. */
+  standAt({ offset, index, bytes }: RingPlace): void {
+    if (index !== this.#index) this.#joining = false;
+    this.#index = index;
+    this.#bytes = bytes;
+    this.offset = laterOffset(this.offset, offset);
   }
 
   letGo(): void {
@@ -183,10 +210,7 @@ export class Subscription implements Source, LevelReader {
   /** Where it stands among those who stand level. */
   #lookUp(): void {
     const place = this.seat < 0 ? undefined : this.feed.level?.placeOf(this);
-    if (place === undefined) return;
-    this.#index = place.index;
-    this.#bytes = place.bytes;
-    this.offset = laterOffset(this.offset, place.offset);
+    if (place !== undefined) this.standAt(place);
   }
 
   next(maxBytes: number): Buffer | null {
@@ -207,15 +231,14 @@ export class Subscription implements Source, LevelReader {
   get lastInRing(): Offset | null {
     const { ring } = this.feed;
     if (this.outcome !== null || !this.#takesBatches || this.#index === ring.end) return null;
-    return ring.at(ring.end - 1).offset;
+    return ring.newest;
   }
 
   /** Whether it is given the ring's records as they are, together with all who stand where it does. */
   get #takesBatches(): boolean {
     if (!this.#inRing || this.#index < this.feed.ring.start || this.#gap !== undefined || this.#newest !== undefined)
       return false;
-    const view = this.#view;
-    return view === null || (view.filter === null && view.seal === null);
+    return this.isAlike;
   }
 
   /**

@@ -12,11 +12,14 @@ import {
   type OpenTopic,
 } from '@sse-channels/protocol';
 import { FOR_EVER, type Grant, type Review } from '../connection/grant.js';
-import type { Source, SourceOutcome, Waker } from '../connection/source.js';
+import type { Sink } from '../connection/sink.js';
+import type { SinkOwner, Source, SourceOutcome, Waker } from '../connection/source.js';
 import type { Feed } from './feed.js';
 import { besideCursor } from './frame-id.js';
-import { gatherFrames, type FramedRecord } from './frame-ring.js';
+import { gatherFrames, type FramedRecord, type RingPlace } from './frame-ring.js';
+import type { LevelReader } from './level-readers.js';
 import type { Subscription } from './subscription.js';
+import type { TopicSet, TopicSets } from './topic-set.js';
 
 /** One topic of the stream. */
 class Lane implements Waker {
@@ -89,7 +92,8 @@ export type FeedsWithNews = ReadonlyMap<Feed, unknown>;
 
 const NONE: ReadonlySet<Subscription> = new Set();
 
-export class TopicSource implements Source {
+export class TopicSource implements Source, LevelReader {
+  seat = -1;
   readonly #lanes = new Map<string, Lane>();
   /** Those that may have something to give: of many topics few have news at a time. */
   readonly #ready = new ReadyLanes();
@@ -97,13 +101,13 @@ export class TopicSource implements Source {
   #latest: Lane | undefined;
   /** Frames of the library's own that are due before any record. */
   readonly #said: Buffer[] = [];
-  #waker: Waker | undefined;
+  #owner: (Waker & Partial<SinkOwner>) | undefined;
   /** The stream's cursor: of every topic that is not behind, all up to here has been given. */
   #told: Offset = FIRST_OFFSET;
   /** Up to here, as far as was asked in this turn, the records of all topics that are not behind are known. */
   #covered: Offset = FIRST_OFFSET;
-  /** The feeds of the topics that are not behind, at hand for what is asked at each event; undefined when they changed. */
-  #level: Feed[] | undefined;
+  /** What it has in common with others; undefined when its topics changed. */
+  #set: TopicSet | undefined;
   #outcome: SourceOutcome | null = null;
   /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
   #held = false;
@@ -119,6 +123,7 @@ export class TopicSource implements Source {
   constructor(
     subscriptions: readonly Subscription[],
     private readonly withNews: FeedsWithNews,
+    private readonly sets: TopicSets,
     apart: ReadonlySet<Subscription> = NONE,
   ) {
     for (const subscription of subscriptions) {
@@ -141,12 +146,8 @@ export class TopicSource implements Source {
   get cursor(): Cursor | null {
     const first = this.#first;
     if (first === undefined) return null;
-    const lanes = [...this.#lanes.values()].filter(({ behind }) => !behind);
-    if (lanes.length > 0 && lanes.every(({ subscription }) => subscription.atHead)) {
-      for (const { subscription } of lanes) subscription.settle();
-      const known = lanes.map(({ subscription: { feed } }) => feed.position).reduce(earlierOffset);
-      this.#told = laterOffset(this.#told, known);
-    }
+    this.#lookUp();
+    this.#settle();
     return first.cursorAt(this.#told);
   }
 
@@ -155,6 +156,7 @@ export class TopicSource implements Source {
   }
 
   get lagEvents(): number {
+    this.#lookUp();
     let sum = 0;
     for (const { subscription } of this.#lanes.values()) sum += subscription.lagEvents;
     return sum;
@@ -164,9 +166,44 @@ export class TopicSource implements Source {
     return this.#outcome;
   }
 
-  start(waker: Waker): void {
-    this.#waker = waker;
-    for (const lane of this.#lanes.values()) lane.start(waker);
+  /** @param owner one that `serve` is called by, or one that is woken */
+  start(owner: Waker & Partial<SinkOwner>): void {
+    this.#owner = owner;
+    for (const lane of this.#lanes.values()) lane.start(owner);
+  }
+
+  get servedAt(): number | undefined {
+    return this.seat < 0 ? undefined : this.#set?.level?.writtenAt;
+  }
+
+  serve(sink: Sink): void {
+    if (this.#outcome !== null || this.#behind > 0 || this.#said.length > 0 || !this.#ready.isEmpty) return;
+    const set = this.#commonSet;
+    // Alone it would be given the same at the same cost.
+    if (set.streams < 2 || set.level?.areOnTheirWay === true) return;
+    const places: RingPlace[] = [];
+    for (const { topic } of set.feeds) {
+      const place = this.#lanes.get(topic.name)?.subscription.levelPlace;
+      if (place == null) return;
+      places.push(place);
+    }
+    this.#settle();
+    if (!set.joinLevel(this, { offset: this.#told, places }, sink)) return;
+    for (const lane of this.#lanes.values()) lane.subscription.feed.wakers.delete(lane);
+  }
+
+  letGo(): void {
+    if (this.seat < 0) return;
+    this.#lookUp();
+    this.#set?.level?.leave(this);
+    for (const lane of this.#lanes.values()) {
+      lane.subscription.feed.wakers.add(lane);
+      if (!lane.subscription.atHead) this.#ready.add(lane);
+    }
+  }
+
+  onFull(): void {
+    this.#owner?.onFull?.();
   }
 
   /** Whether the topic of that name is part of the stream. */
@@ -188,6 +225,7 @@ export class TopicSource implements Source {
   add(subscription: Subscription, grant: Grant, opening: Opening): boolean {
     const { name } = subscription.feed.topic;
     const had = this.#lanes.get(name);
+    this.#lookUp();
     if (this.#closed || (had !== undefined && compareOffsets(subscription.offset, this.#placeOf(had)) >= 0)) {
       subscription.close();
       return false;
@@ -199,8 +237,8 @@ export class TopicSource implements Source {
     if (lane.behind) this.#behind += 1;
     this.#reviewed ||= grant !== FOR_EVER;
     this.say(opening(openTopicOf(lane), subscription.cursorAt(this.#told)));
-    if (this.#waker !== undefined) lane.start(this.#waker);
-    this.#waker?.wake();
+    if (this.#owner !== undefined) lane.start(this.#owner);
+    this.#owner?.wake();
     return true;
   }
 
@@ -211,6 +249,7 @@ export class TopicSource implements Source {
   tellOf(topic: string, opening: Opening): boolean {
     const lane = this.#lanes.get(topic);
     if (lane === undefined) return false;
+    this.#lookUp();
     const { subscription, behind } = lane;
     const opened: OpenTopic = { topic, resumed: true, gap: null, ...(behind ? { behind } : {}) };
     this.say(opening(opened, subscription.cursorAt(this.#told)));
@@ -233,8 +272,8 @@ export class TopicSource implements Source {
   remove(topic: string, closing: Omit<ClosingData, 'topic'> | null): boolean {
     const lane = this.#lanes.get(topic);
     if (lane === undefined) return false;
+    this.#leaveSet();
     this.#lanes.delete(topic);
-    this.#level = undefined;
     this.#ready.delete(lane);
     if (this.#latest === lane) this.#latest = undefined;
     if (lane.behind) this.#behind -= 1;
@@ -246,7 +285,7 @@ export class TopicSource implements Source {
   /** Sends a frame of the library's own before any record that is due. */
   say(frame: Buffer): void {
     this.#said.push(frame);
-    this.#waker?.wake();
+    this.#owner?.wake();
   }
 
   /** Called by the hub's one timer: takes topics out whose grant has run out or was withdrawn. */
@@ -293,9 +332,7 @@ export class TopicSource implements Source {
     }
     if (!this.#covers(framed.offset)) {
       this.#held = true;
-      // What its own feed doubts may be gone: no other one would ever get there.
-      if (subscription.feed.covers(framed.offset))
-        for (const { subscription: other } of this.#lanes.values()) other.feed.reach(framed.offset);
+      this.#commonSet.reach(framed.offset, subscription.feed);
       return null;
     }
     subscription.advance(framed);
@@ -318,14 +355,16 @@ export class TopicSource implements Source {
   }
 
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.#leaveSet();
     for (const { subscription } of this.#lanes.values()) subscription.close();
   }
 
   #place(subscription: Subscription, grant: Grant): Lane {
+    this.#leaveSet();
     const lane = new Lane(subscription, grant, this.#ready);
     this.#lanes.set(subscription.feed.topic.name, lane);
-    this.#level = undefined;
     this.#ready.add(lane);
     return lane;
   }
@@ -361,7 +400,6 @@ export class TopicSource implements Source {
       lane.behind = false;
       this.#behind -= 1;
       this.#ready.add(lane);
-      this.#level = undefined;
       this.#covered = FIRST_OFFSET;
       const data: LiveData = { topic: subscription.feed.topic.name };
       this.#said.push(controlFrame('$live', data));
@@ -417,10 +455,43 @@ export class TopicSource implements Source {
   /** Whether the records of all topics that are not behind are known up to this offset of the log space. */
   #covers(offset: Offset): boolean {
     if (compareOffsets(offset, this.#covered) <= 0) return true;
-    this.#level ??= [...this.#lanes.values()].filter(({ behind }) => !behind).map(({ subscription: { feed } }) => feed);
-    for (const feed of this.#level) if (!feed.covers(offset)) return false;
+    if (this.#behind === 0) {
+      if (!this.#commonSet.covers(offset)) return false;
+    } else {
+      for (const { behind, subscription } of this.#lanes.values())
+        if (!behind && !subscription.feed.covers(offset)) return false;
+    }
     this.#covered = offset;
     return true;
+  }
+
+  /** Standing at the head of all topics that are not behind, it has passed whatever lies before the positions of their feeds. */
+  #settle(): void {
+    const lanes = [...this.#lanes.values()].filter(({ behind }) => !behind);
+    if (lanes.length === 0 || !lanes.every(({ subscription }) => subscription.atHead)) return;
+    for (const { subscription } of lanes) subscription.settle();
+    const known = lanes.map(({ subscription: { feed } }) => feed.position).reduce(earlierOffset);
+    this.#told = laterOffset(this.#told, known);
+  }
+
+  /** Where it stands among those who stand level. */
+  #lookUp(): void {
+    const place = this.seat < 0 ? undefined : this.#set?.level?.placeOf(this);
+    if (place === undefined) return;
+    this.#told = laterOffset(this.#told, place.offset);
+    for (const [at, { topic }] of (this.#set as TopicSet).feeds.entries())
+      this.#lanes.get(topic.name)?.subscription.standAt(place.places[at] as RingPlace);
+  }
+
+  get #commonSet(): TopicSet {
+    return (this.#set ??= this.sets.join([...this.#lanes.values()].map(({ subscription }) => subscription)));
+  }
+
+  /** Its topics change, or it is over. */
+  #leaveSet(): void {
+    this.letGo();
+    if (this.#set !== undefined) this.sets.leave(this.#set);
+    this.#set = undefined;
   }
 
   async #review(topic: string, lane: Lane, review: Review): Promise<void> {
