@@ -205,6 +205,18 @@ const until = (page: Page, what: string): Promise<void> =>
       expect((await states(page)).at(-1)).toBe('open opened');
     }, 30_000);
 
+    it('gives a hidden tab its rest though the network comes back meanwhile', async () => {
+      await serve(streamOf('data: {}\n\n'));
+      await open(page, '/stream', '{ pauseHiddenAfterMs: 200, retryMs: 600_000 }');
+      await until(page, 'seen.length === 1');
+
+      await see(page, 'hidden');
+      await page.evaluate('dispatchEvent(new Event("online"))');
+      await until(page, 'states.at(-1) === "stale hidden"');
+
+      expect(await states(page)).toContain('stale woken');
+    }, 30_000);
+
     it('makes a tab that is seen again try at once, and leaves a stream that lives alone', async () => {
       await serve((response, request, number) =>
         number < 3 ? void response.writeHead(503).end() : streamOf('data: {}\n\n')(response, request, number),

@@ -92,6 +92,6 @@ function withQuery(url: string, more: string, values: QueryValues): string {
     [value].flat().flatMap((one) => (one == null ? [] : `${encodeURIComponent(name)}=${encodeURIComponent(one)}`)),
   );
   // A fragment is not sent.
-  const [path = '', query = ''] = (url.split('#')[0] ?? '').split(/\?(.*)/s);
-  return path + more + (query || pairs.length > 0 ? `?${[query, ...pairs].filter(Boolean).join('&')}` : '');
+  const [address = ''] = url.replace(/(?=[?#])|$/, () => more).split('#');
+  return pairs.reduce((to, pair) => to + (to.includes('?') ? '&' : '?') + pair, address);
 }
