@@ -11,7 +11,7 @@ import { reachOf } from './reach.js';
 import { report } from './report.js';
 import { ratiosOf, rowOf, type Result } from './result.js';
 import { Round, type LoadProcess, type Outcome, type ServerProcess } from './round.js';
-import { ALL_SERVERS, HUB, SCENARIOS, STREAM, type Scenario, type Size } from './scenario.js';
+import { ALL_SERVERS, HUB, OWN_HUB, SCENARIOS, STREAM, type Scenario, type Size } from './scenario.js';
 import { nchanMissing } from './servers/nchan.js';
 import { columnsOf, failures, textTable } from './table.js';
 
@@ -75,7 +75,7 @@ const commandLine = readCommandLine({
   scenarios: SCENARIOS.map(({ name }) => name),
   kind: 'servers',
   contenders: ALL_SERVERS,
-  others: [HUB, STREAM, 'validator'],
+  others: [HUB, OWN_HUB, STREAM, 'validator'],
   files: 'bench/RESULTS.md and bench/results.svg',
 });
 const machine = new Machine();

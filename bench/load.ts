@@ -313,7 +313,9 @@ function openOne(
     const late = setTimeout(() => {
       reject(new Error(`a connection did not begin within ${options.timeoutMs} ms`));
     }, deadline - Date.now());
-    const path = options.path.replace('{channel}', String(index % options.channels));
+    const path = options.path
+      .replace('{channel}', String(index % options.channels))
+      .replace('{connection}', String(index));
     connections[index] = new Connection(options, path, stalled, sampled, (error) => {
       clearTimeout(late);
       if (error === undefined) resolve();

@@ -1,6 +1,6 @@
 /** What the rounds of a scenario come to: a row for each server, and the ratios between them. */
 import type { Outcome } from './round.js';
-import { HUB, STREAM, type Scenario, type Size } from './scenario.js';
+import { HUB, OWN_HUB, STREAM, type Scenario, type Size } from './scenario.js';
 
 export interface Spread {
   readonly median: number;
@@ -87,6 +87,7 @@ export function ratiosOf(results: readonly Result[]): Record<string, number> {
       note('idleKiB/express', express, 1);
     }
     note(`hub/${scenario.name}`, figure.get(HUB), figure.get('ours-fastify'));
+    note(`hub-own/${scenario.name}`, figure.get(OWN_HUB), figure.get('ours-fastify'));
     note('stream/nest', figure.get(STREAM), figure.get('nest-fastify'));
     const [own, nest] = [whole.get('ours-fastify'), whole.get('nest-fastify')];
     if (scenario.name === 'latency') note('latencyP99/nest', own?.latencyP99Ms, nest?.latencyP99Ms);

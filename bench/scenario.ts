@@ -29,6 +29,8 @@ export const ALL_SERVERS = [...OURS, ...NEST, ...LIBRARIES, 'naive', 'takeover',
 export const STREAM = 'ours-stream';
 /** Ours where each stream carries many topics. */
 export const HUB = 'ours-hub';
+/** The same, where one of the topics is each stream's own. */
+export const OWN_HUB = 'ours-hub-own';
 const WITHOUT_QUEUES = ALL_SERVERS.filter((name) => name !== 'trpc' && name !== 'hono');
 const BYTES = 200;
 
@@ -245,14 +247,14 @@ export const SCENARIOS: readonly Scenario[] = [
   fanOut({
     name: 'single',
     connections: 1_000,
-    servers: [...ALL_SERVERS, HUB, STREAM],
+    servers: [...ALL_SERVERS, HUB, OWN_HUB, STREAM],
     quickServers: ['ours-fastify', 'ours-express', 'nest-fastify', 'limit', 'nchan'],
   }),
   fanOut({
     name: 'burst',
     connections: 1_000,
     burst: 10,
-    servers: [...ALL_SERVERS, HUB],
+    servers: [...ALL_SERVERS, HUB, OWN_HUB],
     quickServers: ['ours-fastify', 'nest-fastify', 'better-sse', 'limit'],
   }),
   fanOut({ name: 'few', connections: 100, servers: [...OURS, ...NEST, 'limit'], quickServers: [], rounds: 3 }),

@@ -40,6 +40,7 @@ const STARTERS: Record<string, () => Promise<StartServer>> = {
   'ours-express': async () => (await import('./servers/ours.js')).startOnExpress,
   'ours-fastify': async () => (await import('./servers/ours.js')).startOnFastify,
   'ours-hub': async () => (await import('./servers/ours.js')).startHubOnFastify,
+  'ours-hub-own': async () => (await import('./servers/ours.js')).startOwnHubOnFastify,
   'ours-stream': async () => (await import('./servers/ours-stream.js')).startOnFastify,
   'nest-express': async () => (await import('./servers/nest.js')).startOnExpress,
   'nest-fastify': async () => (await import('./servers/nest.js')).startOnFastify,

@@ -12,7 +12,7 @@ export interface Tick {
 
 export interface SseServer {
   readonly port: number;
-  /** The path of a channel's stream, with `{channel}` where its name goes. */
+  /** The path of a channel's stream, with `{channel}` where its name goes, and `{connection}` where the connection's number does. */
   readonly path: string;
   /** Publishes; the promise, where there is one, settles when the server has taken the event. */
   publish(channel: string, event: Tick): unknown;

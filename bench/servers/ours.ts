@@ -29,8 +29,9 @@ class TicksController {
 }
 
 /** Of a hub's stream one topic has the events; the others are there. */
-const QUIET_TOPICS = 24;
-const hubPath = `/hub?topic=ticks/{channel}${Array.from({ length: QUIET_TOPICS }, (_, n) => `&topic=ticks/quiet${n}`).join('')}`;
+const quiet = Array.from({ length: 24 }, (_, number) => `&topic=ticks/quiet${number}`);
+const hubPath = `/hub?topic=ticks/{channel}${quiet.join('')}`;
+const ownHubPath = `/hub?topic=ticks/{channel}${quiet.slice(1).join('')}&topic=ticks/own{connection}`;
 
 export function startOnExpress(options: StartOptions): Promise<SseServer> {
   return start(new ExpressAdapter(), options);
@@ -43,6 +44,11 @@ export function startOnFastify(options: StartOptions): Promise<SseServer> {
 /** Each stream carries 25 topics. */
 export function startHubOnFastify(options: StartOptions): Promise<SseServer> {
   return start(new FastifyAdapter(), options, hubPath);
+}
+
+/** The same, and one of them is each stream's own. */
+export function startOwnHubOnFastify(options: StartOptions): Promise<SseServer> {
+  return start(new FastifyAdapter(), options, ownHubPath);
 }
 
 async function start(
