@@ -19,12 +19,18 @@ export class TopicSet implements LevelPath<SetPlace> {
   streams = 0;
   /** Those who are given what is new without being woken; undefined as long as there was none. */
   level: LevelReaders<SetPlace> | undefined;
+  /** Whether a reader that does not keep up is given all the same. */
+  readonly isPatient: boolean;
 
   constructor(
     readonly key: string,
     readonly feeds: readonly Feed[],
     private readonly form: FrameForm,
-  ) {}
+  ) {
+    this.isPatient = feeds.every(
+      ({ topic: { channel } }) => channel.slowReaders === 'catch-up' && channel.lagLimit === undefined,
+    );
+  }
 
   /** Takes a stream in among those who stand level, if it does. */
   joinLevel(reader: LevelReader, place: SetPlace, sink: Sink): boolean {

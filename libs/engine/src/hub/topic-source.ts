@@ -19,7 +19,7 @@ import { besideCursor } from './frame-id.js';
 import { gatherFrames, type FramedRecord, type RingPlace } from './frame-ring.js';
 import type { LevelReader } from './level-readers.js';
 import type { Subscription } from './subscription.js';
-import type { TopicSet, TopicSets } from './topic-set.js';
+import type { SetPlace, TopicSet, TopicSets } from './topic-set.js';
 
 /** One topic of the stream. */
 class Lane implements Waker {
@@ -108,6 +108,8 @@ export class TopicSource implements Source, LevelReader {
   #covered: Offset = FIRST_OFFSET;
   /** What it has in common with others; undefined when its topics changed. */
   #set: TopicSet | undefined;
+  /** Where it left those who stand level, as long as its topics do not each go on from there, and wake it. */
+  #left: SetPlace | undefined;
   #outcome: SourceOutcome | null = null;
   /** A record waits until the feeds of the other topics are as far: one of them may bring an earlier one. */
   #held = false;
@@ -177,6 +179,10 @@ export class TopicSource implements Source, LevelReader {
   }
 
   serve(sink: Sink): void {
+    if (this.#left !== undefined) {
+      if (this.#set?.joinLevel(this, this.#left, sink) === true) this.#left = undefined;
+      return this.#goAlone();
+    }
     if (this.#outcome !== null || this.#behind > 0 || this.#said.length > 0 || !this.#ready.isEmpty) return;
     const set = this.#commonSet;
     // Alone it would be given the same at the same cost.
@@ -194,12 +200,10 @@ export class TopicSource implements Source, LevelReader {
 
   letGo(): void {
     if (this.seat < 0) return;
-    this.#lookUp();
-    this.#set?.level?.leave(this);
-    for (const lane of this.#lanes.values()) {
-      lane.subscription.feed.wakers.add(lane);
-      if (!lane.subscription.atHead) this.#ready.add(lane);
-    }
+    const { level, isPatient } = this.#set as TopicSet;
+    this.#left = level?.placeOf(this);
+    level?.leave(this);
+    if (!isPatient) this.#goAlone();
   }
 
   onFull(): void {
@@ -299,6 +303,10 @@ export class TopicSource implements Source, LevelReader {
   }
 
   next(maxBytes: number): Buffer | null {
+    if (this.#left !== undefined) {
+      const bytes = this.#nextAsOthers(this.#left);
+      if (bytes !== null || this.#left !== undefined) return bytes;
+    }
     this.#look();
     // After a failure nobody knows what comes first.
     if (this.#outcome !== null) return this.#said.shift() ?? null;
@@ -341,6 +349,7 @@ export class TopicSource implements Source, LevelReader {
   }
 
   hold(): void {
+    this.#goAlone();
     for (const { subscription } of this.#lanes.values()) {
       subscription.hold();
       this.#outcome ??= subscription.outcome;
@@ -348,6 +357,8 @@ export class TopicSource implements Source, LevelReader {
   }
 
   resume(): void {
+    // It is given all.
+    if (this.#left !== undefined) return;
     for (const lane of this.#lanes.values()) {
       lane.subscription.resume();
       this.#ready.add(lane);
@@ -476,11 +487,34 @@ export class TopicSource implements Source, LevelReader {
 
   /** Where it stands among those who stand level. */
   #lookUp(): void {
-    const place = this.seat < 0 ? undefined : this.#set?.level?.placeOf(this);
+    const place = this.seat < 0 ? this.#left : this.#set?.level?.placeOf(this);
     if (place === undefined) return;
     this.#told = laterOffset(this.#told, place.offset);
     for (const [at, { topic }] of (this.#set as TopicSet).feeds.entries())
       this.#lanes.get(topic.name)?.subscription.standAt(place.places[at] as RingPlace);
+  }
+
+  /** A peer that did not keep up for a moment is given what it missed as all are who stand where it does. */
+  #nextAsOthers(left: SetPlace): Buffer | null {
+    const set = this.#commonSet;
+    if (this.#said.length === 0 && set.leadsOn(left)) {
+      const step = set.next(left);
+      if (step !== null) this.#left = step.place;
+      if (step !== null || set.isAtEnd(left)) return step?.bytes ?? null;
+    }
+    this.#goAlone();
+    return null;
+  }
+
+  /** From where it left the others each topic goes on by itself. */
+  #goAlone(): void {
+    if (this.#left === undefined) return;
+    this.#lookUp();
+    this.#left = undefined;
+    for (const lane of this.#lanes.values()) {
+      lane.subscription.feed.wakers.add(lane);
+      if (!lane.subscription.atHead) this.#ready.add(lane);
+    }
   }
 
   get #commonSet(): TopicSet {
@@ -490,6 +524,7 @@ export class TopicSource implements Source, LevelReader {
   /** Its topics change, or it is over. */
   #leaveSet(): void {
     this.letGo();
+    this.#goAlone();
     if (this.#set !== undefined) this.sets.leave(this.#set);
     this.#set = undefined;
   }
