@@ -257,7 +257,13 @@ export const SCENARIOS: readonly Scenario[] = [
     servers: [...ALL_SERVERS, HUB, OWN_HUB],
     quickServers: ['ours-fastify', 'nest-fastify', 'better-sse', 'limit'],
   }),
-  fanOut({ name: 'few', connections: 100, servers: [...OURS, ...NEST, 'takeover', 'limit'], quickServers: [], rounds: 3 }),
+  fanOut({
+    name: 'few',
+    connections: 100,
+    servers: [...OURS, ...NEST, 'takeover', 'limit'],
+    quickServers: [],
+    rounds: 3,
+  }),
   fanOut({
     name: 'many',
     connections: 10_000,
