@@ -30,14 +30,15 @@ class Count {
 }
 
 const channel = defineChannel('counts/:id', { events: [Count], replay: { maxEvents: 100_000, maxBytes: 100_000_000 } });
-const latest = defineChannel('newest/:id', { events: [Count], slowReaders: 'disconnect' });
-const topicOf = (id: number) => (id === 9 ? latest : channel).topic({ id });
+const impatient = defineChannel('impatient/:id', { events: [Count], slowReaders: 'disconnect' });
+const topicOf = (id: number) => (id === 9 ? impatient : channel).topic({ id });
 
-/** Hands records over when a test says so; a tail's position moves with its own records alone, as far as those have come. */
+/** Hands records over when a test says so; a tail's position tells how far those have come. */
 class LateBackplane extends MemoryBackplane {
   /** Topics whose records are held back. */
   readonly late = new Map<string, Array<() => void>>();
-  /** Positions move with the records of all topics. */
+
+  /** @param isShared positions move with the records of all topics, of which none is held back */
   constructor(private readonly isShared: boolean) {
     super();
   }
@@ -304,6 +305,62 @@ describe('streams of the same topics that stand level', () => {
   });
   afterEach(() => {
     jest.useRealTimers();
+  });
+
+  /** Streams that stand level in these topics. */
+  async function standing(count: number, ids: readonly number[]): Promise<Room> {
+    const room = new Room(true);
+    await room.publish(ids[0] as number);
+    for (let n = 0; n < count; n += 1) await room.open(ids, room.cursors.at(-1) as Cursor);
+    await room.publish(ids[0] as number);
+    await jest.advanceTimersByTimeAsync(10);
+    return room;
+  }
+
+  it('are told of a topic at once', async () => {
+    const { streams } = await standing(3, [0, 1]);
+    const [{ source, sink }] = streams as [Stream];
+    const told = source.tellOf(topicOf(1).name, opening);
+
+    expect([told, sink.writes.at(-1)?.includes('event: $open')]).toEqual([true, true]);
+    for (const { connection } of streams) connection.destroy();
+  });
+
+  it('end where a channel ends slow readers', async () => {
+    const room = await standing(3, [9, 0]);
+    const [slow, ...others] = room.streams as [Stream, ...Stream[]];
+    slow.sink.fills = () => true;
+    for (let n = 0; n < 2; n += 1) {
+      await room.publish(0);
+      await room.publish(9);
+      await jest.advanceTimersByTimeAsync(10);
+    }
+
+    expect([slow.sink.ended, slow.sink.text.includes('"reason":"slow"')]).toEqual([true, true]);
+    for (const stream of others) stream.judge(true);
+    for (const { connection } of room.streams) connection.destroy();
+  });
+
+  it('come back, or are woken, when their peers take more in the midst of a delivery', async () => {
+    const room = await standing(4, [0, 1]);
+    const [, slow, ...others] = room.streams as [Stream, Stream, ...Stream[]];
+    slow.sink.fills = () => true;
+    let drained = 0;
+    const drain = (): boolean => {
+      slow.sink.fills = () => false;
+      if (slow.sink.full) drained += 1;
+      slow.sink.drain();
+      return false;
+    };
+    for (const { sink } of others) sink.fills = drain;
+    await room.publish(0);
+    await jest.advanceTimersByTimeAsync(10);
+    await room.publish(1);
+    await jest.advanceTimersByTimeAsync(10);
+
+    expect(drained).toBe(1);
+    for (const stream of room.streams) stream.judge(true);
+    for (const { connection } of room.streams) connection.destroy();
   });
 
   it('are given everything of every topic once, in the order of all of them, and no cursor before what it covers', async () => {
