@@ -214,7 +214,7 @@ describe('readers that stand level', () => {
     const ring = new FrameRing('1-0');
     const frame = Buffer.from('frame');
     const level = new LevelReaders(ring, ring.placeAfter('1-0'));
-    const reader: LevelReader = { seat: -1, onFull: () => undefined, letGo: () => level.leave(reader) };
+    const reader: LevelReader = { seat: -1, onFull: () => undefined, goAlone: () => level.leave(reader) };
     const sink = new RecordingSink();
     level.join(reader, ring.placeAfter('1-0'), sink);
     ring.push({ offset: '0-5', frame, record: null }, true);

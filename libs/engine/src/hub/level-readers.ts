@@ -13,8 +13,8 @@ export interface LevelReader {
   seat: number;
   /** Its peer does not keep up: it has what was given, and leaves. */
   onFull(): void;
-  /** It leaves, and finds its own way: what is given has gone on without them all. */
-  letGo(): void;
+  /** It leaves, and finds its own way, woken by what is new: what the others are given is not for it. */
+  goAlone(): void;
 }
 
 /** What they are given, from the places where they may stand: a ring's records, or those of several rings. */
@@ -93,7 +93,7 @@ export class LevelReaders<Place> {
   /** Has them all leave where that is the only way on. @returns whether it was */
   letGoAstray(): boolean {
     if (this.areOnTheirWay || this.#isEmpty || this.#path.leadsOn(this.#place)) return false;
-    for (const reader of this.#readers) reader?.letGo();
+    for (const reader of this.#readers) reader?.goAlone();
     return true;
   }
 

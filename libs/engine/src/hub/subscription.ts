@@ -203,6 +203,10 @@ export class Subscription implements Source, LevelReader {
     if (this.#owner !== undefined) this.feed.wakers.add(this.#owner);
   }
 
+  goAlone(): void {
+    this.letGo();
+  }
+
   onFull(): void {
     this.#owner?.onFull?.();
   }

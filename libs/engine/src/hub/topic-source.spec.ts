@@ -114,6 +114,24 @@ describe('a stream of many topics', () => {
     for (const other of others) expect(other).toBe(first);
   });
 
+  it('gives streams that stand level what one turn brings beyond the rings, and before the next heartbeat', async () => {
+    const requests = [{ topic: topicOf(1) }, { topic: topicOf(2) }];
+    const streams = [await connect(hub, requests), await connect(hub, requests), await connect(hub, requests)];
+    const pad = 'x'.repeat(20_000);
+    await publish(backplane, 1, 0);
+    await turn();
+    expect(streams.every(({ source }) => source.seat >= 0)).toBe(true);
+    for (let n = 1; n <= 30; n += 1) {
+      const draft = { name: 'count', data: JSON.stringify({ n, pad }) };
+      await backplane.append(topicOf(1 + (n % 2)).name, draft, channel.retention);
+    }
+    for (let turns = 0; turns < 30; turns += 1) await turn();
+    const given = ({ sink }: OpenStream): number[] =>
+      eventsIn(sink).flatMap(({ name, data }) => (name === 'count' ? [(JSON.parse(data) as Count).n] : []));
+    const all = Array.from({ length: 31 }, (_, n) => n);
+    expect(streams.map(given)).toEqual([all, all, all]);
+  });
+
   it('takes topics in and out while it is open, and tells of both', async () => {
     const { source, sink } = await connect(hub, [{ topic: topicOf(1) }]);
     await hub.add(source, { topic: topicOf(2) }, FOR_EVER, opening, { form: 'topic' });

@@ -181,7 +181,7 @@ export class TopicSource implements Source, LevelReader {
   serve(sink: Sink): void {
     if (this.#left !== undefined) {
       if (this.#set?.joinLevel(this, this.#left, sink) === true) this.#left = undefined;
-      return this.#goAlone();
+      return this.goAlone();
     }
     if (this.#outcome !== null || this.#behind > 0 || this.#said.length > 0 || !this.#ready.isEmpty) return;
     const set = this.#commonSet;
@@ -203,7 +203,19 @@ export class TopicSource implements Source, LevelReader {
     const { level, isPatient } = this.#set as TopicSet;
     this.#left = level?.placeOf(this);
     level?.leave(this);
-    if (!isPatient) this.#goAlone();
+    if (!isPatient) this.goAlone();
+  }
+
+  /** From where it left the others each topic goes on by itself, and wakes it. */
+  goAlone(): void {
+    this.letGo();
+    if (this.#left === undefined) return;
+    this.#lookUp();
+    this.#left = undefined;
+    for (const lane of this.#lanes.values()) {
+      lane.subscription.feed.wakers.add(lane);
+      if (!lane.subscription.atHead) this.#ready.add(lane);
+    }
   }
 
   onFull(): void {
@@ -349,7 +361,7 @@ export class TopicSource implements Source, LevelReader {
   }
 
   hold(): void {
-    this.#goAlone();
+    this.goAlone();
     for (const { subscription } of this.#lanes.values()) {
       subscription.hold();
       this.#outcome ??= subscription.outcome;
@@ -502,19 +514,8 @@ export class TopicSource implements Source, LevelReader {
       if (step !== null) this.#left = step.place;
       if (step !== null || set.isAtEnd(left)) return step?.bytes ?? null;
     }
-    this.#goAlone();
+    this.goAlone();
     return null;
-  }
-
-  /** From where it left the others each topic goes on by itself. */
-  #goAlone(): void {
-    if (this.#left === undefined) return;
-    this.#lookUp();
-    this.#left = undefined;
-    for (const lane of this.#lanes.values()) {
-      lane.subscription.feed.wakers.add(lane);
-      if (!lane.subscription.atHead) this.#ready.add(lane);
-    }
   }
 
   get #commonSet(): TopicSet {
@@ -523,8 +524,7 @@ export class TopicSource implements Source, LevelReader {
 
   /** Its topics change, or it is over. */
   #leaveSet(): void {
-    this.letGo();
-    this.#goAlone();
+    this.goAlone();
     if (this.#set !== undefined) this.sets.leave(this.#set);
     this.#set = undefined;
   }
