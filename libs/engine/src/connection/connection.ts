@@ -151,6 +151,7 @@ export class Connection implements SinkListener, SinkOwner {
   }
 
   onFull(): void {
+    this.#sink.onFull?.();
     this.#writable = false;
     this.#source.letGo?.();
   }

@@ -21,6 +21,14 @@ export interface PeerState {
   readonly waitingBytes: number;
 }
 
+/** A way past a sink, for bytes that many are given alike: one object less to touch at each delivery, which is waiting for memory most of all. */
+export interface DirectWay {
+  /** What is written to; false when the peer does not keep up, which the sink has to be told by `onFull`. */
+  readonly target: Pick<Sink, 'write'>;
+  /** Bytes as they are written there: the same ones for the same bytes. */
+  readonly encode: (bytes: Buffer) => Buffer;
+}
+
 export interface Sink {
   /** Sets the one listener. A sink that closed before calls `onClose` at once. */
   listen(listener: SinkListener): void;
@@ -29,6 +37,10 @@ export interface Sink {
    * @returns false when the peer does not keep up; then nothing more is written until `onDrain`
    */
   write(bytes: Buffer): boolean;
+  /** The way past it; null where there is none, for now or ever. @default none */
+  readonly directWay?: DirectWay | null;
+  /** The peer did not take all that was written past it. */
+  onFull?(): void;
   /** Sends what was written and closes. */
   end(): void;
   /** Closes at once. */

@@ -229,6 +229,50 @@ describe('readers that stand level', () => {
     ]);
   });
 
+  it('are written to past their sinks where there is a way, in its form, and leave when they do not keep up', () => {
+    const ring = new FrameRing('1-0');
+    const level = new LevelReaders(ring, ring.placeAfter('1-0'));
+    const notes: string[] = [];
+    const join = (name: string, isDirect: boolean): LevelReader => {
+      const sink = new RecordingSink();
+      const write = (way: string, bytes: Buffer): boolean => notes.push(`${name} ${way} ${bytes.toString()}`) > 0;
+      sink.write = (bytes) => write('by its sink', bytes);
+      const directWay = {
+        target: { write: (bytes: Buffer) => write('past it', bytes) && name !== 'slow' },
+        encode: (bytes: Buffer) => Buffer.from(`<${bytes.toString()}>`),
+      };
+      const reader: LevelReader = {
+        seat: -1,
+        onFull: () => {
+          notes.push(`${name} is full`);
+          level.leave(reader);
+        },
+        goAlone: () => undefined,
+      };
+      level.join(reader, ring.placeAfter('1-0'), isDirect ? Object.assign(sink, { directWay }) : sink);
+      return reader;
+    };
+    join('one', true);
+    join('slow', true);
+    join('other', false);
+    for (const [offset, text] of [
+      ['2-0', 'a'],
+      ['3-0', 'b'],
+    ] as const) {
+      ring.push({ offset, frame: Buffer.from(text), record: null });
+      level.give(10);
+    }
+
+    expect(notes).toEqual([
+      'one past it <a>',
+      'slow past it <a>',
+      'slow is full',
+      'other by its sink a',
+      'one past it <b>',
+      'other by its sink b',
+    ]);
+  });
+
   it('are given nothing after a heartbeat that their peers did not take', async () => {
     const room = new Room(10);
     const readers = await room.join(3);

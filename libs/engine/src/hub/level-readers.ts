@@ -1,9 +1,9 @@
 /**
  * Readers that stand level: each was given all there is, is given the same as the others, and takes it. Where they stand is known of
- * all together, so that a delivery touches nothing of a reader but its sink; most of what a delivery costs beside the kernel's write is
+ * all together, so that a delivery touches nothing of a reader but what is written to; most of what it costs beside the kernel's write is
  * waiting for memory.
  */
-import type { Sink } from '../connection/sink.js';
+import type { DirectWay, Sink } from '../connection/sink.js';
 
 /** Seats of those who left stay empty until there are more than this, and more than of those who stayed. */
 const MAX_EMPTY = 64;
@@ -38,8 +38,9 @@ export class LevelReaders<Place> {
   writtenAt = 0;
 
   readonly #path: LevelPath<Place>;
-  /** Each at its reader's seat; a delivery goes through these alone. */
-  #sinks: Array<Sink | undefined> = [];
+  /** What is written to, each at its reader's seat, and the form in which it is; a delivery goes through these alone. */
+  #targets: Array<DirectWay['target'] | undefined> = [];
+  #encoders: Array<DirectWay['encode']> = [];
   #readers: Array<LevelReader | undefined> = [];
   #empty = 0;
   /** Where they stand. */
@@ -64,14 +65,16 @@ export class LevelReaders<Place> {
     this.#closeRanks();
     if (this.#isEmpty) this.#place = place;
     else if (!path.isAtEnd(this.#place)) return false;
-    reader.seat = this.#sinks.length;
-    this.#sinks.push(sink);
+    const { target, encode } = sink.directWay ?? { target: sink, encode: asTheyAre };
+    reader.seat = this.#targets.length;
+    this.#targets.push(target);
+    this.#encoders.push(encode);
     this.#readers.push(reader);
     return true;
   }
 
   leave(reader: LevelReader): void {
-    this.#sinks[reader.seat] = this.#readers[reader.seat] = undefined;
+    this.#targets[reader.seat] = this.#readers[reader.seat] = undefined;
     reader.seat = -1;
     this.#empty += 1;
   }
@@ -105,18 +108,19 @@ export class LevelReaders<Place> {
   give(most: number): number {
     const bytes = this.#bytes ?? this.#begin();
     if (bytes === null) return 0;
-    const sinks = this.#sinks;
+    const targets = this.#targets;
+    const encoders = this.#encoders;
     this.writtenAt = Math.trunc(performance.now());
     let given = 0;
-    while (given < most && this.#reached < sinks.length) {
+    while (given < most && this.#reached < targets.length) {
       const seat = this.#reached;
       this.#reached += 1;
-      const sink = sinks[seat];
-      if (sink === undefined) continue;
+      const target = targets[seat];
+      if (target === undefined) continue;
       given += 1;
-      if (!sink.write(bytes)) this.#readers[seat]?.onFull();
+      if (!target.write((encoders[seat] as DirectWay['encode'])(bytes))) this.#readers[seat]?.onFull();
     }
-    if (this.#reached === sinks.length) {
+    if (this.#reached === targets.length) {
       this.#bytes = null;
       this.#place = this.#next;
     }
@@ -134,14 +138,19 @@ export class LevelReaders<Place> {
   }
 
   get #isEmpty(): boolean {
-    return this.#sinks.length === this.#empty;
+    return this.#targets.length === this.#empty;
   }
 
   #closeRanks(): void {
-    if (this.#empty <= Math.max(MAX_EMPTY, this.#sinks.length / 2)) return;
-    this.#sinks = this.#sinks.filter((sink) => sink !== undefined);
+    if (this.#empty <= Math.max(MAX_EMPTY, this.#targets.length / 2)) return;
+    this.#encoders = this.#encoders.filter((_, seat) => this.#targets[seat] !== undefined);
+    this.#targets = this.#targets.filter((target) => target !== undefined);
     this.#readers = this.#readers.filter((reader) => reader !== undefined);
     for (const [seat, reader] of this.#readers.entries()) if (reader !== undefined) reader.seat = seat;
     this.#empty = 0;
   }
+}
+
+function asTheyAre(bytes: Buffer): Buffer {
+  return bytes;
 }

@@ -1,7 +1,7 @@
 /** A sink that is an HTTP response: Node's own, of HTTP/1 or HTTP/2, behind Express or Fastify. */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { PeerState, Sink, SinkListener } from '@sse-channels/engine';
+import type { DirectWay, PeerState, Sink, SinkListener } from '@sse-channels/engine';
 import { chunkOf, chunkSocketOf } from './chunked-writer.js';
 import { isGone, onGone } from './peer.js';
 import type { GzipStream } from './shared-gzip.js';
@@ -110,11 +110,19 @@ export class ResponseSink implements Sink, WatchedPeer {
     // been ended, takes nothing and says so.
     const more =
       socket !== null ? socket.write(chunkOf(bytes)) : !this.#response.destroyed && this.#writeThrough(bytes);
-    if (!more && !this.#isFull) {
-      this.#isFull = true;
-      setDeadlineSoon(this);
-    }
+    if (!more) this.onFull();
     return more;
+  }
+
+  get directWay(): DirectWay | null {
+    const target = this.#chunkSocket;
+    return target === null || this.#gzip !== undefined ? null : { target, encode: chunkOf };
+  }
+
+  onFull(): void {
+    if (this.#isFull) return;
+    this.#isFull = true;
+    setDeadlineSoon(this);
   }
 
   end(): void {
