@@ -105,7 +105,7 @@ function paced(options: {
     servers: { full: ALL_SERVERS, quick: [], ...options.servers },
     async run(round, size) {
       await round.open({ connections: connections[size], stalled });
-      await round.warm({ channels: 1, events: 1, bytes }, 300);
+      await round.warm({ channels: 1, events: 1, bytes }, size === 'full' ? 1_000 : 200);
       await round.begin();
       const tookMs = await round.pace({ perSecond: perSecond[size], forMs: forMs[size], bytes });
       const spent = await round.end();
