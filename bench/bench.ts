@@ -1,5 +1,5 @@
 /** `npm run bench`: runs the scenarios, round by round and server by server, and shows what they come to. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readCommandLine, type CommandLine } from './command-line.js';
 import { describeProfile } from './cpu-profile.js';
@@ -117,10 +117,12 @@ async function run({ quick, json, write, command }: CommandLine): Promise<void> 
   });
   console.log(`\nOurs over theirs: ${listed.join(', ')}\n${reached.join('\n')}\n${tookS} s`);
   if (write) {
-    const page = report({ results, ratios, command, machine: machine.describe(), tookS });
-    writeFileSync(new URL('RESULTS.md', FOLDER), page);
-    writeFileSync(new URL('results.svg', FOLDER), picture(results));
-    console.log('Written: bench/RESULTS.md and bench/results.svg');
+    const file = new URL('RESULTS.md', FOLDER);
+    const before = existsSync(file) ? readFileSync(file, 'utf8') : '';
+    writeFileSync(file, report({ results, command, machine: machine.describe(), before }));
+    const drawn = picture(results);
+    if (drawn !== null) writeFileSync(new URL('results.svg', FOLDER), drawn);
+    console.log(`Written: bench/RESULTS.md${drawn === null ? '' : ' and bench/results.svg'}`);
   }
   if (json) console.log(JSON.stringify({ results: asJson(results), ratios }));
 }

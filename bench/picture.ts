@@ -13,23 +13,28 @@ const NAMES: Readonly<Record<string, string>> = {
   'ours-express': 'SSE Channels, Express',
   'ours-stream': '@SseStream, Fastify',
   'ours-hub': '@SseHub of 25 topics, Fastify',
+  'ours-hub-own': '@SseHub, one topic its own',
   'nest-fastify': 'Nest @Sse(), Fastify',
   'nest-express': 'Nest @Sse(), Express',
   'fastify-sse': '@fastify/sse',
   hono: 'Hono streamSSE',
   trpc: 'tRPC subscription',
   naive: 'res.write() loop',
+  takeover: 'takeover in Nest',
   limit: 'limit of Node',
   nchan: 'nchan (C)',
 };
 
-/** The scenarios that are shown, where they were run. */
+/** The scenarios that are shown. */
 const PANELS: Readonly<Record<string, string>> = {
   single: 'One event at a time to 1,000 connections: server CPU per delivery, µs',
   burst: 'Bursts of 10 to 1,000 connections: server CPU per delivery, µs',
 };
 
-export function picture(results: readonly Result[]): string {
+/** @returns null where a scenario that is shown was not run */
+export function picture(results: readonly Result[]): string | null {
+  const run = new Set(results.map(({ scenario }) => scenario.name));
+  if (!Object.keys(PANELS).every((name) => run.has(name))) return null;
   let y = 0;
   const panels = results.flatMap(({ scenario, rows }) => {
     const title = PANELS[scenario.name];

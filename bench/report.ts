@@ -1,47 +1,46 @@
-/** `RESULTS.md`: the last run that was written, with all that is needed to do it again. */
+/** `RESULTS.md`: of each scenario the last run that was written, with all that is needed to do it again. */
+import { pageOf, runOf, upperFirst } from './page.js';
 import { peerVersions } from './peer-packages.js';
 import { reachOf } from './reach.js';
-import type { Result } from './result.js';
+import { ratiosOf, type Result } from './result.js';
+import { SCENARIOS } from './scenario.js';
 import { columnsOf, failures, markdownTable } from './table.js';
 
 export interface ReportOptions {
   readonly results: readonly Result[];
-  readonly ratios: Readonly<Record<string, number>>;
   readonly command: string;
   readonly machine: string;
-  readonly tookS: number;
+  /** The page as it is, whose sections stay where a scenario was not run; empty where there is none. */
+  readonly before: string;
 }
 
-export function report({ results, ratios, command, machine, tookS }: ReportOptions): string {
+export function report({ results, command, machine, before }: ReportOptions): string {
   const versions = Object.entries(peerVersions()).map(([name, version]) => `${name} ${version}`);
-  const scenarios = results.map((result) => {
+  const all = ratiosOf(results);
+  const sections = results.map((result) => {
     const { scenario, size } = result;
-    return `## ${scenario.name}\n\n${upperFirst(scenario.title(size))}. Compared: ${scenario.figure}.\n\n${markdownTable(columnsOf(result), result.rows, failures(result))}`;
+    const ratios = { ...ratiosOf([result]), ...(scenario.name === 'many' ? onlyOf(all, 'many/few') : {}) };
+    const paragraphs = [
+      `${upperFirst(scenario.title(size))}. Compared: ${scenario.figure}.`,
+      markdownTable(columnsOf(result), result.rows, failures(result)),
+      markdownTable(
+        [
+          { head: 'ratio', cell: ([name]) => name },
+          { head: 'ours over theirs', cell: ([, ratio]) => String(ratio) },
+          { head: 'should be', cell: ([name, ratio]) => reachOf(name, ratio) },
+        ],
+        Object.entries(ratios),
+        [],
+      ),
+      runOf(command, machine, versions),
+    ];
+    return [scenario.name, paragraphs] as const;
   });
-  const listed = Object.entries(ratios).map(([name, ratio]) => `| ${name} | ${ratio} | ${reachOf(name, ratio)} |`);
-  return `<!-- Written by the bench; README.md says how to read it. -->
-<!-- prettier-ignore-start -->
-
-# Results
-
-\`${command}\`, ${new Date().toISOString().slice(0, 10)}, ${Math.round(tookS / 60)} minutes.
-
-${machine}. ${versions.join(', ')}.
-
-${scenarios.join('\n\n')}
-
-## Ratios
-
-Ours over theirs; \`idleKiB\` and \`stalled/rssMB\` are ours as they are.
-
-| ratio | | should be |
-| --- | ---: | --- |
-${listed.join('\n')}
-
-<!-- prettier-ignore-end -->
-`;
+  const scenarios = SCENARIOS.map(({ name }) => name);
+  return pageOf({ title: 'Results', scenarios, sections: new Map(sections), before });
 }
 
-export function upperFirst(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+function onlyOf(ratios: Readonly<Record<string, number>>, name: string): Record<string, number> {
+  const ratio = ratios[name];
+  return ratio === undefined ? {} : { [name]: ratio };
 }
