@@ -108,7 +108,7 @@ async function run({ quick, json, write, command }: CommandLine): Promise<void> 
     }
     results.push(await runScenario(scenario, size, names, load));
   }
-  const ratios = ratiosOf(results);
+  const ratios = Object.fromEntries(results.flatMap((result) => Object.entries(ratiosOf(result, results))));
   const tookS = Math.round((performance.now() - beginMs) / 1000);
   const listed = Object.entries(ratios).map(([name, ratio]) => `${name} ${ratio}`);
   const reached = Object.entries(ratios).flatMap(([name, ratio]) => {

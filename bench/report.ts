@@ -16,10 +16,8 @@ export interface ReportOptions {
 
 export function report({ results, command, machine, before }: ReportOptions): string {
   const versions = Object.entries(peerVersions()).map(([name, version]) => `${name} ${version}`);
-  const all = ratiosOf(results);
   const sections = results.map((result) => {
     const { scenario, size } = result;
-    const ratios = { ...ratiosOf([result]), ...(scenario.name === 'many' ? onlyOf(all, 'many/few') : {}) };
     const paragraphs = [
       `${upperFirst(scenario.title(size))}. Compared: ${scenario.figure}.`,
       markdownTable(columnsOf(result), result.rows, failures(result)),
@@ -29,7 +27,7 @@ export function report({ results, command, machine, before }: ReportOptions): st
           { head: 'ours over theirs', cell: ([, ratio]) => String(ratio) },
           { head: 'should be', cell: ([name, ratio]) => reachOf(name, ratio) },
         ],
-        Object.entries(ratios),
+        Object.entries(ratiosOf(result, results)),
         [],
       ),
       runOf(command, machine, versions),
@@ -38,9 +36,4 @@ export function report({ results, command, machine, before }: ReportOptions): st
   });
   const scenarios = SCENARIOS.map(({ name }) => name);
   return pageOf({ title: 'Results', scenarios, sections: new Map(sections), before });
-}
-
-function onlyOf(ratios: Readonly<Record<string, number>>, name: string): Record<string, number> {
-  const ratio = ratios[name];
-  return ratio === undefined ? {} : { [name]: ratio };
 }

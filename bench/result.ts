@@ -66,38 +66,39 @@ export function spread(values: readonly number[]): Spread {
   return { median, min: sorted[0] ?? 0, max: sorted.at(-1) ?? 0 };
 }
 
-/** Ours over theirs, on the same adapter; for memory, ours as it is. Absent where a row is missing or lost something. */
-export function ratiosOf(results: readonly Result[]): Record<string, number> {
+/**
+ * Ours over theirs in a scenario, on the same adapter; for memory, ours as it is. Absent where a row is missing or lost something.
+ * @param results of all scenarios that were run: some figures are compared with another one's
+ */
+export function ratiosOf({ scenario, rows }: Result, results: readonly Result[] = []): Record<string, number> {
   const ratios: Record<string, number> = {};
-  for (const { scenario, rows } of results) {
-    const whole = wholeRows(rows);
-    const figure = new Map(Array.from(whole, ([server, { value }]) => [server, value.median]));
-    const ours = figure.get('ours-fastify');
-    const express = figure.get('ours-express');
-    const note = (key: string, one: number | undefined, other: number | undefined): void => {
-      if (one !== undefined && other !== undefined && other !== 0) ratios[key] = rounded(one / other);
-    };
-    for (const [server, theirs] of figure) {
-      if (server.startsWith('ours-')) continue;
-      if (server === 'nest-express') note(`${scenario.name}/nest-express`, express, theirs);
-      else note(`${scenario.name}/${server === 'nest-fastify' ? 'nest' : server}`, ours, theirs);
-    }
-    if (scenario.name === 'idle') {
-      note('idleKiB/fastify', ours, 1);
-      note('idleKiB/express', express, 1);
-    }
-    note(`hub/${scenario.name}`, figure.get(HUB), figure.get('ours-fastify'));
-    note(`hub-own/${scenario.name}`, figure.get(OWN_HUB), figure.get('ours-fastify'));
-    note('stream/nest', figure.get(STREAM), figure.get('nest-fastify'));
-    const [own, nest] = [whole.get('ours-fastify'), whole.get('nest-fastify')];
-    if (scenario.name === 'latency') note('latencyP99/nest', own?.latencyP99Ms, nest?.latencyP99Ms);
-    if (scenario.name === 'idle') note('idleCpu/nest', own?.more['idle CPU %'], nest?.more['idle CPU %']);
-    if (scenario.name === 'many') {
-      const few = results.find((result) => result.scenario.name === 'few')?.rows ?? [];
-      note('many/few', ours, wholeRows(few).get('ours-fastify')?.value.median);
-    }
-    if (scenario.name === 'stalled') note('stalled/rssMB', ours, 1);
+  const whole = wholeRows(rows);
+  const figure = new Map(Array.from(whole, ([server, { value }]) => [server, value.median]));
+  const ours = figure.get('ours-fastify');
+  const express = figure.get('ours-express');
+  const note = (key: string, one: number | undefined, other: number | undefined): void => {
+    if (one !== undefined && other !== undefined && other !== 0) ratios[key] = rounded(one / other);
+  };
+  for (const [server, theirs] of figure) {
+    if (server.startsWith('ours-')) continue;
+    if (server === 'nest-express') note(`${scenario.name}/nest-express`, express, theirs);
+    else note(`${scenario.name}/${server === 'nest-fastify' ? 'nest' : server}`, ours, theirs);
   }
+  if (scenario.name === 'idle') {
+    note('idleKiB/fastify', ours, 1);
+    note('idleKiB/express', express, 1);
+  }
+  note(`hub/${scenario.name}`, figure.get(HUB), figure.get('ours-fastify'));
+  note(`hub-own/${scenario.name}`, figure.get(OWN_HUB), figure.get('ours-fastify'));
+  note('stream/nest', figure.get(STREAM), figure.get('nest-fastify'));
+  const [own, nest] = [whole.get('ours-fastify'), whole.get('nest-fastify')];
+  if (scenario.name === 'latency') note('latencyP99/nest', own?.latencyP99Ms, nest?.latencyP99Ms);
+  if (scenario.name === 'idle') note('idleCpu/nest', own?.more['idle CPU %'], nest?.more['idle CPU %']);
+  if (scenario.name === 'many') {
+    const few = results.find((result) => result.scenario.name === 'few')?.rows ?? [];
+    note('many/few', ours, wholeRows(few).get('ours-fastify')?.value.median);
+  }
+  if (scenario.name === 'stalled') note('stalled/rssMB', ours, 1);
   return ratios;
 }
 

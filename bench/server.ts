@@ -22,11 +22,7 @@ export interface PaceOptions extends Pace {
   readonly bytes: number;
 }
 
-export interface Usage {
-  readonly cpuMicros: number;
-  /** What of it the kernel took. */
-  readonly kernelMicros: number;
-  readonly rssBytes: number;
+export interface Usage extends ProcessUsage {
   /** The most since the last reset. */
   readonly peakRssBytes: number;
   /** What JavaScript holds: its heap and the buffers outside of it. 0 where the server is another process. */
@@ -143,12 +139,10 @@ export const methods = {
 
   usage({ collect = false }: { collect?: boolean }): Usage {
     if (collect) collectGarbage();
-    const { cpuMicros, kernelMicros, rssBytes } = usage();
-    peakRssBytes = Math.max(peakRssBytes, rssBytes);
+    const used = usage();
+    peakRssBytes = Math.max(peakRssBytes, used.rssBytes);
     return {
-      cpuMicros,
-      kernelMicros,
-      rssBytes,
+      ...used,
       peakRssBytes,
       heldBytes: collect ? heldBytes() : 0,
       loopDelayP99Ms: loopDelay.count === 0 ? 0 : loopDelay.percentile(99) / 1e6,

@@ -39,7 +39,7 @@ export function markdownTable<R>(
 /** The columns of a scenario's rows. */
 export function columnsOf(result: Result): Array<Column<Row>> {
   const { scenario, rows } = result;
-  const ratios = ratiosOf([result]);
+  const ratios = ratiosOf(result);
   const latency = rows.some(({ latencyP50Ms }) => latencyP50Ms > 0);
   return [
     { head: 'server', cell: ({ server }) => server },

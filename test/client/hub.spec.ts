@@ -65,6 +65,14 @@ class ManyModule {}
 
 type Channels = typeof ordersChannel | typeof newsChannel;
 
+/** A subscription, and the numbers that came. */
+function following(client: SseHubClient<Channels>, orderId: number) {
+  const subscription = client.subscribe('orders/:orderId', { orderId });
+  const numbers: number[] = [];
+  subscription.on('number.counted', ({ number }) => numbers.push(number));
+  return { subscription, numbers };
+}
+
 describe.each(adapters)('the client of a hub, on $adapter', ({ make }) => {
   let running: RunningApp;
   let bus: EventBus;
@@ -87,12 +95,7 @@ describe.each(adapters)('the client of a hub, on $adapter', ({ make }) => {
   const isOpen = (...subscriptions: ReadonlyArray<HubSubscription<any>>): Promise<void> =>
     eventually(() => subscriptions.every(({ state }) => state.status === 'open'), 'the topics given');
 
-  function follow(orderId: number) {
-    const subscription = client.subscribe('orders/:orderId', { orderId });
-    const numbers: number[] = [];
-    subscription.on('number.counted', ({ number }) => numbers.push(number));
-    return { subscription, numbers };
-  }
+  const follow = (orderId: number) => following(client, orderId);
 
   it('carries all that is subscribed to, adds and takes out while it is open, and shares a topic', async () => {
     const one = follow(1);
@@ -200,7 +203,7 @@ describe.each(adapters)('the client of a hub, on $adapter', ({ make }) => {
 describe.each(adapters)('the client of a hub that wants 1,200 topics, on $adapter', ({ make }) => {
   let running: RunningApp;
   let bus: EventBus;
-  let client: SseHubClient<typeof ordersChannel>;
+  let client: SseHubClient<Channels>;
 
   beforeEach(async () => {
     running = await startApp(make, ManyModule);
@@ -217,15 +220,10 @@ describe.each(adapters)('the client of a hub that wants 1,200 topics, on $adapte
   const stream = () => bus.connections.list().find(({ topics }) => topics.length > 0);
 
   function followAll(path: string) {
-    client = createSseClient<typeof ordersChannel>(`${running.url}/${path}`, { hub, retryMs: 10, maxRetryMs: 50 });
+    client = createSseClient<Channels>(`${running.url}/${path}`, { hub, retryMs: 10, maxRetryMs: 50 });
     return Array.from({ length: 1_200 }, (_, orderId) => follow(orderId));
   }
-  function follow(orderId: number) {
-    const subscription = client.subscribe('orders/:orderId', { orderId });
-    const numbers: number[] = [];
-    subscription.on('number.counted', ({ number }) => numbers.push(number));
-    return { subscription, numbers };
-  }
+  const follow = (orderId: number) => following(client, orderId);
 
   it('is given all of them where they may be as many, and misses nothing of any when it comes back', async () => {
     const followed = followAll('many');

@@ -50,6 +50,7 @@ export class Feed {
   readonly number = (feeds += 1);
   /** Resolves when the feed is live; rejects when the backplane did not let it be. */
   readonly ready: Promise<void>;
+  /** Whether `ready` has resolved. */
   isLive = false;
 
   /** How a subscription begins that was not asked to resume, and one that resumes without a gap. */

@@ -243,12 +243,14 @@ export class Hub {
     try {
       const early = subscriptions.filter(({ feed }) => !feed.isLive);
       if (early.length > 0) await Promise.all(early.map(({ feed }) => feed.ready));
-      const reading = subscriptions.map((subscription, index) => {
-        const request = distinct[index] as TopicRequest;
-        return subscription.open(cursorOf(request), request.start ?? 'latest');
-      });
-      // Most find their place in the ring.
-      if (reading.some((read) => read !== null)) await Promise.all(reading.filter((read) => read !== null));
+      // Most find their place in the ring, and read nothing.
+      const reads = subscriptions
+        .map((subscription, index) => {
+          const request = distinct[index] as TopicRequest;
+          return subscription.open(cursorOf(request), request.start ?? 'latest');
+        })
+        .filter((read) => read !== null);
+      if (reads.length > 0) await Promise.all(reads);
       this.assertOpen();
     } catch (error) {
       for (const subscription of subscriptions) subscription.close();

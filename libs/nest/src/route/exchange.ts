@@ -20,12 +20,6 @@ const STREAM_HEADERS = {
 };
 
 const STREAM_TYPE = 'text/event-stream';
-/** The whole head of nearly every stream, as names and values in turn: HTTP/1.1, and nobody set a header before. */
-const PLAIN_HEAD = Object.entries({
-  'Content-Type': STREAM_TYPE,
-  'Transfer-Encoding': 'chunked',
-  ...STREAM_HEADERS,
-}).flatMap(([name, value]) => [name.toLowerCase(), value]);
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 export class Exchange {
@@ -103,22 +97,18 @@ export class Exchange {
   openStream(gzip: boolean | null = null): ServerResponse {
     const { response } = this;
     const headers = this.#takeOver();
-    const isPlain = gzip === null && headers.size === 0 && response.getHeaderNames().length === 0;
-    if (isPlain && this.request.httpVersion === '1.1') {
+    const isChunked = this.request.httpVersion === '1.1';
+    if (isChunked && gzip === null && headers.size === 0 && response.getHeaderNames().length === 0) {
       response.writeHead(200, PLAIN_HEAD);
       flushHead(response);
       return response;
     }
-    const set = (name: string, value: string): void => void headers.set(name.toLowerCase(), value);
-    set('Content-Type', STREAM_TYPE);
-    // What Node would choose by itself, said so that it is known; HTTP/1.0 and HTTP/2 have no chunks.
-    if (this.request.httpVersion === '1.1') set('Transfer-Encoding', 'chunked');
     if (gzip !== null) vary(headers, response, 'Accept-Encoding');
-    if (gzip === true) set('Content-Encoding', 'gzip');
-    for (const [name, value] of Object.entries(STREAM_HEADERS)) {
-      if (!headers.has(name.toLowerCase()) && !response.hasHeader(name)) set(name, value);
-    }
-    sendHead(response, headers);
+    if (gzip === true) headers.set('content-encoding', 'gzip');
+    sendHead(
+      response,
+      withStreamHeaders(headers, isChunked, (name) => response.hasHeader(name)),
+    );
     return response;
   }
 
@@ -167,6 +157,28 @@ export class Exchange {
 
 type Headers = Map<string, number | string | string[]>;
 
+/**
+ * Adds what the head of every stream says.
+ * @param isSet whether the application said it before, on the response itself
+ */
+function withStreamHeaders(headers: Headers, isChunked: boolean, isSet: (name: string) => boolean): Headers {
+  headers.set('content-type', STREAM_TYPE);
+  // What Node would choose by itself, said so that it is known; HTTP/1.0 and HTTP/2 have no chunks.
+  if (isChunked) headers.set('transfer-encoding', 'chunked');
+  for (const [name, value] of Object.entries(STREAM_HEADERS)) {
+    if (!headers.has(name.toLowerCase()) && !isSet(name)) headers.set(name.toLowerCase(), value);
+  }
+  return headers;
+}
+
+/** The head of nearly every stream, as Node takes it: HTTP/1.1, and nobody set a header before. */
+const PLAIN_HEAD = pairsOf(withStreamHeaders(new Map(), true, () => false));
+
+/** Names and values in turn. */
+function pairsOf(headers: Headers): string[] {
+  return [...headers].flatMap(([name, value]) => [value].flat().flatMap((one) => [name, String(one)]));
+}
+
 /** Adds to what the answer depends on. */
 function vary(headers: Headers, response: ServerResponse, name: string): void {
   headers.set('vary', [headers.get('vary') ?? response.getHeader('vary') ?? [], name].flat().join(', '));
@@ -179,8 +191,7 @@ function setHeaders(response: ServerResponse, headers: Headers): void {
 /** Headers that are given with the head, and not set before it, Node does not keep as well. */
 function sendHead(response: ServerResponse, headers: Headers): void {
   if (response.req.httpVersionMajor === 1 && response.getHeaderNames().length === 0) {
-    const pairs = [...headers].flatMap(([name, value]) => [value].flat().map((one) => [name, String(one)]));
-    response.writeHead(200, pairs.flat());
+    response.writeHead(200, pairsOf(headers));
   } else {
     setHeaders(response, headers);
     response.statusCode = 200;

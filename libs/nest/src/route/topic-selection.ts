@@ -63,17 +63,11 @@ export interface SelectedTopics {
   readonly expiries: readonly number[];
 }
 
-const NONE: readonly number[] = [];
-
 /**
  * Reads what a handler returned.
  * @throws SseChannelsError `INVALID_HANDLER_RESULT`, `INVALID_OPTION`
  */
 export function topicsIn(result: unknown, { channel, options }: ChannelRoute, handler: string): SelectedTopics {
-  if (result instanceof Topic && result.channel === channel) {
-    // What nearly every handler returns.
-    return { requests: [{ topic: result, start: options.start, filter: undefined }], expiries: NONE };
-  }
   const selections = (Array.isArray(result) ? result : [result]).map((entry) => selectionOf(entry, channel, handler));
   if (selections.length === 0)
     throw invalidResult(`${handler} returned no topic; return at least one, or throw NotFoundException.`);
